@@ -1,0 +1,1 @@
+"""What the product does: sandboxes, executions, packages and files, for one viewer at a time."""
