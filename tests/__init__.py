@@ -1,0 +1,1 @@
+"""The claims of the product, each by a test."""

@@ -1,0 +1,1 @@
+"""Claims about the whole, from the client's side."""
