@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Generic, NewType, TypeVar
+from typing import NewType
 from uuid import UUID
 
 from services.executor.messages import (
@@ -19,8 +19,6 @@ from services.executor.messages import (
 UserId = NewType("UserId", UUID)
 SandboxId = NewType("SandboxId", UUID)
 ExecutionId = NewType("ExecutionId", UUID)
-
-T = TypeVar("T")
 
 
 class SandboxStatus(StrEnum):
@@ -186,7 +184,7 @@ class SandboxChange:
 
 
 @dataclass(frozen=True, slots=True)
-class Page(Generic[T]):
+class Page[T]:
     """One page of a connection; `cursors` has one for each of `items`."""
 
     items: Sequence[T]
@@ -229,10 +227,10 @@ class NewSandbox:
 class SandboxChanges:
     """What `updateSandbox` takes, unchecked; UNSET keeps, None clears."""
 
-    name: str | None | Unset = UNSET
+    name: str | Unset | None = UNSET
     metadata: JSON | Unset = UNSET
-    idle_timeout_seconds: float | None | Unset = UNSET
-    lifetime_seconds: float | None | Unset = UNSET
+    idle_timeout_seconds: float | Unset | None = UNSET
+    lifetime_seconds: float | Unset | None = UNSET
 
 
 @dataclass(frozen=True, slots=True)

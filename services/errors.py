@@ -27,7 +27,7 @@ class ServiceError(Exception):
 
     code: ClassVar[ErrorCode] = ErrorCode.INTERNAL_SERVER_ERROR
 
-    def __init__(self, message: str, **extensions: str | int | float) -> None:
+    def __init__(self, message: str, **extensions: str | float) -> None:
         """Keep the message and what goes beside the code, such as `field` or `sandboxId`."""
         super().__init__(message)
         self.message = message
@@ -57,7 +57,7 @@ class BadUserInputError(ServiceError):
 
     code = ErrorCode.BAD_USER_INPUT
 
-    def __init__(self, message: str, *, field: str, **extensions: str | int | float) -> None:
+    def __init__(self, message: str, *, field: str, **extensions: str | float) -> None:
         """Name the field, as the schema spells it."""
         super().__init__(message, field=field, **extensions)
 
