@@ -1,0 +1,1 @@
+"""The composition root: settings, lifespan, HTTP and websocket wiring."""

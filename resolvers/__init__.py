@@ -1,0 +1,1 @@
+"""One function a field: unpack, call one service, return an entity."""

@@ -1,0 +1,22 @@
+"""Fields that list and install packages."""
+
+from collections.abc import Sequence
+
+from resolvers.context import Context
+from resolvers.streams import OpenedStream
+from services.entities import ExecutionUpdate, Installed, Package, PackagesToInstall, Sandbox
+
+
+async def list_packages(context: Context, sandbox: Sandbox) -> Sequence[Package]:
+    """Resolve `Sandbox.packages`."""
+    return await context.services.packages.list(context.viewer, sandbox.id)
+
+
+async def install(context: Context, packages: PackagesToInstall) -> Installed:
+    """Resolve `Mutation.installPackages`."""
+    return await context.services.packages.install(context.viewer, packages)
+
+
+async def stream(context: Context, packages: PackagesToInstall) -> OpenedStream[ExecutionUpdate]:
+    """Resolve `Subscription.installPackages`."""
+    return await OpenedStream.open(context.services.packages.stream(context.viewer, packages))

@@ -1,0 +1,40 @@
+"""The schema as it is served."""
+
+import strawberry
+from graphql import GraphQLError
+from strawberry.schema.config import StrawberryConfig
+from strawberry.types import ExecutionContext
+
+from schema.documents import DocumentCache, KnownDocuments
+from schema.enums import ErrorCode
+from schema.errors import client_error
+from schema.events import EVENT_TYPES
+from schema.mutation import Mutation
+from schema.query import Query
+from schema.scalars import SCALARS
+from schema.subscription import Subscription
+
+
+class Schema(strawberry.Schema):
+    """Strawberry's schema, with every error on its way out turned into the contract's."""
+
+    def process_errors(
+        self,
+        errors: list[GraphQLError],
+        execution_context: ExecutionContext | None = None,  # noqa: ARG002 - Strawberry's signature
+    ) -> None:
+        """Replace the errors in place: this list is the result's own, on every transport."""
+        errors[:] = [client_error(error) for error in errors]
+
+
+def build_schema() -> Schema:
+    """Build the schema; documents are kept per schema."""
+    known = KnownDocuments()
+    return Schema(
+        query=Query,
+        mutation=Mutation,
+        subscription=Subscription,
+        types=[*EVENT_TYPES, ErrorCode],
+        extensions=[lambda: DocumentCache(known)],
+        config=StrawberryConfig(scalar_map=SCALARS),
+    )

@@ -1,0 +1,87 @@
+"""Parsed and validated documents, kept, since clients send the same few again and again."""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from graphql import DocumentNode, GraphQLError, parse
+from strawberry.extensions import SchemaExtension
+from strawberry.schema.schema import validate_document
+
+from services.errors import ErrorCode
+
+MAX_DOCUMENTS = 512
+MAX_DOCUMENT_CHARACTERS = 16_384
+"""Longer documents are parsed each time, so that nobody fills the memory with them."""
+
+
+@dataclass(slots=True)
+class KnownDocument:
+    """A document that parses, and what is wrong with it once it has been validated."""
+
+    document: DocumentNode
+    errors: list[GraphQLError] | None = None
+
+
+class KnownDocuments:
+    """The documents used last, by their text."""
+
+    def __init__(self) -> None:
+        """Begin empty."""
+        self._known: OrderedDict[str, KnownDocument] = OrderedDict()
+
+    def get(self, query: str) -> KnownDocument:
+        """Return the document, parsed. Raises `GraphQLSyntaxError`."""
+        known = self._known.get(query)
+        if known is not None:
+            self._known.move_to_end(query)
+            return known
+        known = KnownDocument(parse(query))
+        if len(query) <= MAX_DOCUMENT_CHARACTERS:
+            self._known[query] = known
+            if len(self._known) > MAX_DOCUMENTS:
+                self._known.popitem(last=False)
+        return known
+
+
+class DocumentCache(SchemaExtension):
+    """Gives an operation its document from those that are known."""
+
+    def __init__(self, known: KnownDocuments) -> None:
+        """Share what is known with every other operation."""
+        self._documents = known
+        self._known: KnownDocument | None = None
+
+    def on_parse(self) -> Iterator[None]:
+        """Parse, unless it has been done."""
+        context = self.execution_context
+        if context.query:
+            self._known = self._documents.get(context.query)
+            context.graphql_document = self._known.document
+        yield
+
+    def on_validate(self) -> Iterator[None]:
+        """Validate, unless it has been done; errors carry their code from here."""
+        context = self.execution_context
+        known = self._known
+        if known is not None:
+            if known.errors is None:
+                found = validate_document(
+                    context.schema._schema,  # noqa: SLF001 - graphql-core's schema has no other way
+                    known.document,
+                    context.validation_rules,
+                )
+                known.errors = [_as_validation_error(error) for error in found]
+            # A list of its own for each operation: the errors in it are replaced on the way out.
+            context.pre_execution_errors = list(known.errors)
+        yield
+
+
+def _as_validation_error(error: GraphQLError) -> GraphQLError:
+    return GraphQLError(
+        error.message,
+        nodes=error.nodes,
+        source=error.source,
+        positions=error.positions,
+        extensions={"code": ErrorCode.GRAPHQL_VALIDATION_FAILED.value},
+    )

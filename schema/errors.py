@@ -1,0 +1,99 @@
+"""The one place where whatever went wrong becomes a GraphQL error with a code."""
+
+import re
+from uuid import uuid4
+
+import structlog
+from graphql import (
+    ArgumentNode,
+    GraphQLError,
+    GraphQLSyntaxError,
+    Node,
+    ValueNode,
+    VariableDefinitionNode,
+)
+from strawberry.exceptions import MissingQueryError
+from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
+
+from services.errors import ErrorCode, ServiceError
+
+_log = structlog.get_logger(__name__)
+
+_AT = re.compile(r"has invalid value at ([^:]*):")
+_NAME = re.compile(r"[_A-Za-z][_0-9A-Za-z]*")
+_NAMED_FIELD = re.compile(r"(?:required|unknown) field '([^']+)'")
+
+MASKED = "Something went wrong on our side; the log has it under `extensions.errorId`."
+
+
+def client_error(error: GraphQLError) -> GraphQLError:
+    """Turn any error into what the client is told; what isn't ours is logged and masked."""
+    if "code" in (error.extensions or {}):
+        return error
+    cause = _cause(error)
+    if isinstance(cause, ServiceError):
+        return _located(error, cause.message, cause.code, **cause.extensions)
+    if isinstance(error, GraphQLSyntaxError):
+        return _located(error, error.message, ErrorCode.GRAPHQL_PARSE_FAILED)
+    if isinstance(
+        cause, MissingQueryError | CannotGetOperationTypeError | InvalidOperationTypeError
+    ):
+        return _located(error, error.message, ErrorCode.GRAPHQL_VALIDATION_FAILED)
+    if cause is None and _about_input(error):
+        return _located(error, error.message, ErrorCode.BAD_USER_INPUT, **_field(error))
+    return _masked(error, cause or error)
+
+
+def service_error(error: ServiceError) -> GraphQLError:
+    """Turn an error from before the execution, such as a refused token, into GraphQL's."""
+    return GraphQLError(error.message, extensions={"code": error.code.value, **error.extensions})
+
+
+def _cause(error: GraphQLError) -> BaseException | None:
+    """Return what was raised below all wrapping; None where it was graphql-core itself."""
+    cause: BaseException | None = error
+    while isinstance(cause, GraphQLError):
+        cause = cause.original_error
+    return cause
+
+
+def _about_input(error: GraphQLError) -> bool:
+    node: Node | None = error.nodes[0] if error.nodes else None
+    return isinstance(node, VariableDefinitionNode | ArgumentNode | ValueNode)
+
+
+def _field(error: GraphQLError) -> dict[str, str]:
+    """Name the input that is off, as deep as the message tells."""
+    message = error.message
+    if named := _NAMED_FIELD.search(message):
+        return {"field": named[1]}
+    if (at := _AT.search(message)) and (names := _NAME.findall(at[1])):
+        return {"field": names[-1]}
+    node = error.nodes[0] if error.nodes else None
+    match node:
+        case VariableDefinitionNode():
+            return {"field": node.variable.name.value}
+        case ArgumentNode():
+            return {"field": node.name.value}
+        case _:
+            return {}
+
+
+def _masked(error: GraphQLError, cause: BaseException) -> GraphQLError:
+    error_id = uuid4().hex
+    path = None if error.path is None else ".".join(map(str, error.path))
+    _log.error("internal_error", error_id=error_id, path=path, exc_info=cause)
+    return _located(error, MASKED, ErrorCode.INTERNAL_SERVER_ERROR, errorId=error_id)
+
+
+def _located(
+    error: GraphQLError, message: str, code: ErrorCode, **extensions: str | float
+) -> GraphQLError:
+    return GraphQLError(
+        message,
+        nodes=error.nodes,
+        source=error.source,
+        positions=error.positions,
+        path=error.path,
+        extensions={"code": code.value, **extensions},
+    )

@@ -1,0 +1,124 @@
+"""Executions and their connection."""
+
+from collections.abc import Callable, Coroutine
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Self
+
+import strawberry
+
+from resolvers import sandboxes as resolve_sandboxes
+from schema.connections import Lazy, PageInfo
+from schema.display import CodeError, DisplayData
+from schema.enums import ExecutionKind, ExecutionStatus
+from schema.info import Info
+from schema.node import Node
+from services import entities
+
+if TYPE_CHECKING:
+    from schema.sandboxes import Sandbox
+
+
+@strawberry.type
+class Execution(Node):
+    """The contract's `Execution`."""
+
+    sandbox_id: strawberry.Private[entities.SandboxId]
+    kind: ExecutionKind
+    client_execution_id: str | None
+    code: str = strawberry.field(description="An INSTALL's requirements, a line each.")
+    status: ExecutionStatus
+    exit_code: int | None = strawberry.field(
+        description="0 for SUCCEEDED, else not 0; null until it ends."
+    )
+    stdout: str
+    stderr: str
+    output_truncated: bool = strawberry.field(
+        description=(
+            "stdout or stderr was over the limit that is kept; the head and the tail stay."
+        )
+    )
+    results: list[DisplayData]
+    error: CodeError | None
+    execution_count: int | None = strawberry.field(
+        description="The interpreter's running number, as in In[3]."
+    )
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    duration_ms: float | None
+    last_seq: int = strawberry.field(
+        description="The number of the last event so far: a reader may resume from here."
+    )
+
+    @classmethod
+    def of(cls, execution: entities.Execution) -> Self:
+        """Show an execution as it is now."""
+        return cls(
+            id=strawberry.ID(str(execution.id)),
+            sandbox_id=execution.sandbox_id,
+            kind=ExecutionKind(execution.kind),
+            client_execution_id=execution.client_execution_id,
+            code=execution.code,
+            status=ExecutionStatus(execution.status),
+            exit_code=execution.exit_code,
+            stdout=execution.stdout,
+            stderr=execution.stderr,
+            output_truncated=execution.output_truncated,
+            results=[DisplayData.of(result) for result in execution.results],
+            error=None if execution.error is None else CodeError.of(execution.error),
+            execution_count=execution.execution_count,
+            created_at=execution.created_at,
+            started_at=execution.started_at,
+            finished_at=execution.finished_at,
+            duration_ms=execution.duration_ms,
+            last_seq=execution.last_seq,
+        )
+
+    @strawberry.field
+    async def sandbox(
+        self, info: Info
+    ) -> Annotated["Sandbox", strawberry.lazy("schema.sandboxes")]:
+        """Load where it runs."""
+        from schema.sandboxes import Sandbox  # noqa: PLC0415 - the two types name each other
+
+        return Sandbox.of(await resolve_sandboxes.load(info.context, self.sandbox_id))
+
+
+@strawberry.type
+class ExecutionEdge:
+    """The contract's `ExecutionEdge`."""
+
+    cursor: str
+    node: Execution
+
+
+@strawberry.type
+class ExecutionConnection:
+    """The contract's `ExecutionConnection`; the page and the count are fetched where asked for."""
+
+    page: strawberry.Private[Lazy[entities.Page[entities.Execution]]]
+    count: strawberry.Private[Callable[[], Coroutine[None, None, int]]]
+
+    @strawberry.field
+    async def edges(self) -> list[ExecutionEdge]:
+        """Show the page with its cursors."""
+        page = await self.page.get()
+        return [
+            ExecutionEdge(cursor=cursor, node=Execution.of(item))
+            for cursor, item in zip(page.cursors, page.items, strict=True)
+        ]
+
+    @strawberry.field
+    async def nodes(self) -> list[Execution]:
+        """Show the page."""
+        return [Execution.of(item) for item in (await self.page.get()).items]
+
+    @strawberry.field
+    async def page_info(self) -> PageInfo:
+        """Say where the page lies."""
+        return PageInfo.of(await self.page.get())
+
+    @strawberry.field
+    async def total_count(self) -> int:
+        """Count all that there are."""
+        return await self.count()
