@@ -1,0 +1,1 @@
+"""The records: tables, sessions that carry a tenant's rights, repositories, migrations."""

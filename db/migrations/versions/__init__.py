@@ -1,0 +1,1 @@
+"""The revisions, named by time; one that was released is never edited."""
