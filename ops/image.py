@@ -150,7 +150,11 @@ class SandboxImage:
     @property
     def tag(self) -> str:
         """Its name, with the hash of all that it is made from."""
-        inputs = [*(SOURCE / name for name in CONTEXT_FILES), LOCK, self.base.image_id]
+        inputs: list[Path | str] = [
+            *(SOURCE / name for name in CONTEXT_FILES),
+            LOCK,
+            self.base.image_id,
+        ]
         return f"{NAME}:{stamp.digest(inputs)}"
 
     def ensure(self, uv: Uv) -> str:

@@ -16,6 +16,7 @@ from ops.say import CannotError, step
 
 TOOLS = REPOSITORY / ".tools"
 FOLDER = TOOLS / "uv"
+SYSTEM_AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
 LOCK = REPOSITORY / "requirements-uv.lock"
 
 
@@ -57,6 +58,8 @@ class Uv:
     def _environment(self) -> dict[str, str]:
         """Ours, and where uv is told nothing of its own, pip's index and authorities."""
         environment = dict(os.environ)
+        if SYSTEM_AUTHORITIES.exists():
+            environment.setdefault("UV_SYSTEM_CERTS", "true")
         for name, option in (("UV_DEFAULT_INDEX", "index-url"), ("SSL_CERT_FILE", "cert")):
             value = self._pip_option(option)
             if value:
