@@ -1,0 +1,170 @@
+"""A user's executions."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+from uuid import UUID
+
+from sqlalchemy import func, literal, select, tuple_
+from sqlalchemy.orm import defer
+from sqlalchemy.sql.base import ExecutableOption
+from sqlmodel import col
+
+from db.repositories.slices import Position, Slice
+from db.sessions import TenantSession
+from db.tables import SCHEMA, ExecutionRow
+
+# The hot path's only statement: it finds the sandbox, says what stands in the way, and adds
+# the row where nothing does.
+BEGIN = f"""
+WITH target AS MATERIALIZED (
+    SELECT id, owner_id, status, deleting, session_id, node_id
+    FROM {SCHEMA}.sandboxes
+    WHERE id = $1
+), known AS MATERIALIZED (
+    SELECT id FROM {SCHEMA}.executions
+    WHERE sandbox_id = $1 AND client_execution_id = $3
+), unended AS MATERIALIZED (
+    SELECT count(*) AS number FROM {SCHEMA}.executions
+    WHERE owner_id = (SELECT owner_id FROM target) AND status IN ('QUEUED', 'RUNNING')
+), added AS (
+    INSERT INTO {SCHEMA}.executions
+        (id, owner_id, sandbox_id, session_id, kind, client_execution_id, code, status)
+    SELECT $2, owner_id, id, session_id, $4, $3, $5, 'QUEUED'
+    FROM target, unended
+    WHERE status = 'RUNNING' AND NOT deleting AND number < $6
+        AND NOT EXISTS (SELECT FROM known)
+    ON CONFLICT (sandbox_id, client_execution_id) DO NOTHING
+    RETURNING id
+)
+SELECT target.owner_id, target.status, target.deleting, target.session_id, target.node_id,
+    added.id AS added_id, known.id AS known_id, unended.number
+FROM target
+CROSS JOIN unended
+LEFT JOIN added ON true
+LEFT JOIN known ON true
+"""  # noqa: S608 # the schema's name is ours
+
+LARGE = ("code", "stdout", "stderr", "results")
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """What came of asking for an execution; all but `execution_id` is the sandbox's."""
+
+    execution_id: UUID | None
+    """The new one, or the one that has the client's id already; None where neither is."""
+    added: bool
+    status: str
+    deleting: bool
+    session_id: str | None
+    node_id: str | None
+    unended: int
+    """How many of the owner's executions had not ended before, over all sandboxes."""
+
+
+class ExecutionRepository:
+    """Reads what row-level security shows of the executions, and adds to it."""
+
+    def __init__(self, session: TenantSession) -> None:
+        self._session = session
+
+    async def begin(
+        self,
+        sandbox_id: UUID,
+        execution_id: UUID,
+        *,
+        kind: str,
+        code: bytes,
+        client_execution_id: str | None,
+        max_unended: int,
+    ) -> Begun | None:
+        """Add a QUEUED execution where the sandbox is RUNNING and the limit leaves room.
+
+        Return None where the user has no such sandbox. In a serialized session the limit
+        and the client's id hold against the same user's other requests. One round trip.
+        """
+        row = await self._session.fetch_row(
+            BEGIN, sandbox_id, execution_id, client_execution_id, kind, code, max_unended
+        )
+        if row is None:
+            return None
+        return Begun(
+            execution_id=row["added_id"] or row["known_id"],
+            added=row["added_id"] is not None,
+            status=row["status"],
+            deleting=row["deleting"],
+            session_id=row["session_id"],
+            node_id=row["node_id"],
+            unended=row["number"],
+        )
+
+    async def get(self, execution_id: UUID) -> ExecutionRow | None:
+        """Return one, None where the user has none of this id."""
+        return await self._session.scalar(
+            select(ExecutionRow).where(col(ExecutionRow.id) == execution_id)
+        )
+
+    async def get_many(self, ids: Collection[UUID]) -> Sequence[ExecutionRow]:
+        """Return those that there are, in any order."""
+        found = await self._session.scalars(
+            select(ExecutionRow).where(col(ExecutionRow.id).in_(ids))
+        )
+        return found.all()
+
+    async def by_client_id(self, sandbox_id: UUID, client_execution_id: str) -> ExecutionRow | None:
+        """Return the one that the client began under this id of its own."""
+        return await self._session.scalar(
+            select(ExecutionRow).where(
+                col(ExecutionRow.sandbox_id) == sandbox_id,
+                col(ExecutionRow.client_execution_id) == client_execution_id,
+            )
+        )
+
+    async def page(
+        self,
+        sandbox_id: UUID,
+        first: int,
+        after: Position | None = None,
+        *,
+        large: bool = True,
+    ) -> Slice[ExecutionRow]:
+        """Return a sandbox's newest after a position.
+
+        Without `large` the rows lack code, output and results (each may be megabytes), and
+        raise where one is asked for.
+        """
+        age = tuple_(col(ExecutionRow.created_at), col(ExecutionRow.id))
+        statement = select(ExecutionRow).where(col(ExecutionRow.sandbox_id) == sandbox_id)
+        if after is not None:
+            statement = statement.where(age < tuple_(literal(after[0]), literal(after[1])))
+        if not large:
+            statement = statement.options(*_without_large())
+        found = await self._session.scalars(
+            statement.order_by(
+                col(ExecutionRow.created_at).desc(), col(ExecutionRow.id).desc()
+            ).limit(first + 1)
+        )
+        return Slice.of(found.all(), first)
+
+    async def count(self, sandbox_id: UUID) -> int:
+        """Count a sandbox's executions."""
+        statement = select(func.count()).where(col(ExecutionRow.sandbox_id) == sandbox_id)
+        return await self._session.scalar(statement) or 0
+
+    async def busy_sandboxes(self, sandbox_ids: Collection[UUID]) -> frozenset[UUID]:
+        """Return which of the sandboxes have something queued or running."""
+        found = await self._session.scalars(
+            select(col(ExecutionRow.sandbox_id))
+            .where(
+                col(ExecutionRow.sandbox_id).in_(sandbox_ids),
+                col(ExecutionRow.status).in_(["QUEUED", "RUNNING"]),
+            )
+            .distinct()
+        )
+        return frozenset(found)
+
+
+def _without_large() -> list[ExecutableOption]:
+    # sqlmodel types an attribute as its value.
+    return [defer(cast("Any", getattr(ExecutionRow, name)), raiseload=True) for name in LARGE]

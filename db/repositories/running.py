@@ -1,0 +1,220 @@
+"""Every tenant's sandboxes and executions, for background work."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Unpack
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, delete, func, or_, select, update
+from sqlmodel import col
+from sqlmodel import select as select_rows
+
+from db.repositories.operations import SandboxFields, begin_operation, finish_operation
+from db.sessions import ServiceSession
+from db.tables import ENVIRONMENT_ENCRYPTED, ExecutionRow, PackageRow, SandboxRow
+
+ALIVE_STATUSES = ("STARTING", "RUNNING", "STOPPING")
+UNENDED_STATUSES = ("QUEUED", "RUNNING")
+LOST = "LOST"
+LOST_EXIT_CODE = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionEnd:
+    """How an execution ended; texts are UTF-8, `results` and `error` JSON."""
+
+    id: UUID
+    status: str
+    exit_code: int | None
+    stdout: bytes
+    stderr: bytes
+    output_truncated: bool
+    results: bytes
+    error: bytes | None
+    execution_count: int | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    duration_ms: float | None
+    last_seq: int
+    interpreter_restarted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class UnendedExecution:
+    """An execution that the records have as queued or running."""
+
+    id: UUID
+    sandbox_id: UUID
+    session_id: str | None
+
+
+class RunningRepository:
+    """What the reaper, the recorder and the reconciler read and write."""
+
+    def __init__(self, session: ServiceSession) -> None:
+        self._session = session
+
+    async def get(self, sandbox_id: UUID) -> SandboxRow | None:
+        """Return any tenant's sandbox."""
+        return await self._session.scalar(
+            select(SandboxRow).where(col(SandboxRow.id) == sandbox_id)
+        )
+
+    async def alive(self) -> Sequence[SandboxRow]:
+        """Return the sandboxes that should have a session, or have an operation to end."""
+        found = await self._session.scalars(
+            select(SandboxRow).where(
+                or_(
+                    col(SandboxRow.status).in_(ALIVE_STATUSES),
+                    col(SandboxRow.operation_id).is_not(None),
+                    col(SandboxRow.deleting),
+                )
+            )
+        )
+        return found.all()
+
+    async def by_session(self, session_ids: Collection[str]) -> Sequence[SandboxRow]:
+        """Return the sandboxes that these sessions serve or served."""
+        found = await self._session.scalars(
+            select(SandboxRow).where(col(SandboxRow.session_id).in_(session_ids))
+        )
+        return found.all()
+
+    async def session_ids(self) -> frozenset[str]:
+        """Return every session that a sandbox names: what there is of others is left over."""
+        found = await self._session.scalars(
+            select(col(SandboxRow.session_id)).where(col(SandboxRow.session_id).is_not(None))
+        )
+        return frozenset(name for name in found if name is not None)
+
+    async def unended(self) -> Sequence[UnendedExecution]:
+        """Return all executions that are queued or running as far as the records know."""
+        found = await self._session.exec(
+            select_rows(
+                col(ExecutionRow.id), col(ExecutionRow.sandbox_id), col(ExecutionRow.session_id)
+            ).where(_unended())
+        )
+        return [UnendedExecution(*row) for row in found]
+
+    async def environment(self, sandbox_id: UUID) -> bytes | None:
+        """Return a sandbox's environment as it was encrypted."""
+        return await self._session.scalar(
+            select(ENVIRONMENT_ENCRYPTED).where(col(SandboxRow.id) == sandbox_id)
+        )
+
+    async def begin_operation(
+        self,
+        sandbox_id: UUID,
+        *,
+        from_statuses: Collection[str],
+        to_status: str,
+        operation_id: UUID,
+        deadline: datetime,
+        take_over: bool = False,
+        **fields: Unpack[SandboxFields],
+    ) -> SandboxRow | None:
+        """Take a sandbox's operation; see `operations`."""
+        return await begin_operation(
+            self._session,
+            sandbox_id,
+            from_statuses=from_statuses,
+            to_status=to_status,
+            operation_id=operation_id,
+            deadline=deadline,
+            take_over=take_over,
+            **fields,
+        )
+
+    async def finish_operation(
+        self,
+        sandbox_id: UUID,
+        operation_id: UUID,
+        to_status: str,
+        **fields: Unpack[SandboxFields],
+    ) -> SandboxRow | None:
+        """Give the operation back; see `operations`."""
+        return await finish_operation(self._session, sandbox_id, operation_id, to_status, **fields)
+
+    async def delete(self, sandbox_id: UUID, operation_id: UUID) -> bool:
+        """Remove a sandbox with all that hangs on it, under the operation that is held."""
+        gone = await self._session.exec(
+            delete(SandboxRow).where(
+                col(SandboxRow.id) == sandbox_id, col(SandboxRow.operation_id) == operation_id
+            )
+        )
+        return gone.rowcount > 0
+
+    async def touch(self, activity: Mapping[UUID, datetime]) -> None:
+        """Note when sandboxes were last active; it never goes back."""
+        for sandbox_id, at in activity.items():
+            await self._session.exec(
+                update(SandboxRow)
+                .where(
+                    col(SandboxRow.id) == sandbox_id,
+                    func.coalesce(col(SandboxRow.last_active_at) < at, True),
+                )
+                .values(last_active_at=at)
+                .execution_options(synchronize_session=False)
+            )
+
+    async def record_executions(self, ends: Sequence[ExecutionEnd]) -> None:
+        """Write how executions ended; one whose end is written already stays as it is."""
+        for end in ends:
+            values = asdict(end)
+            await self._session.exec(
+                update(ExecutionRow)
+                .where(col(ExecutionRow.id) == values.pop("id"), _unended())
+                .values(values)
+                .execution_options(synchronize_session=False)
+            )
+
+    async def lose_execution(self, execution_id: UUID, *, error: bytes, at: datetime) -> None:
+        """Record one as LOST, unless it has ended."""
+        await self._lose(col(ExecutionRow.id) == execution_id, error, at)
+
+    async def lose_executions(self, sandbox_id: UUID, *, error: bytes, at: datetime) -> None:
+        """Record all of a sandbox's that have not ended as LOST."""
+        await self._lose(col(ExecutionRow.sandbox_id) == sandbox_id, error, at)
+
+    async def discard_execution(self, execution_id: UUID) -> None:
+        """Remove one that no session has accepted, unless it has ended."""
+        await self._session.exec(
+            delete(ExecutionRow).where(col(ExecutionRow.id) == execution_id, _unended())
+        )
+
+    async def replace_packages(
+        self, sandbox_id: UUID, owner_id: UUID, packages: Sequence[tuple[str, str]]
+    ) -> None:
+        """Write what a sandbox can import now: names and versions."""
+        await self._session.exec(delete(PackageRow).where(col(PackageRow.sandbox_id) == sandbox_id))
+        self._session.add_all(
+            PackageRow(sandbox_id=sandbox_id, owner_id=owner_id, name=name, version=version)
+            for name, version in packages
+        )
+        await self._session.flush()
+
+    async def purge_executions(self, finished_before: datetime, at_most: int = 1_000) -> int:
+        """Remove records that are older than they are kept; return how many."""
+        oldest = (
+            select(col(ExecutionRow.id))
+            .where(col(ExecutionRow.finished_at) < finished_before)
+            .order_by(col(ExecutionRow.finished_at))
+            .limit(at_most)
+        )
+        gone = await self._session.exec(
+            delete(ExecutionRow).where(col(ExecutionRow.id).in_(oldest))
+        )
+        return gone.rowcount
+
+    async def _lose(self, which: ColumnElement[bool], error: bytes, at: datetime) -> None:
+        await self._session.exec(
+            update(ExecutionRow)
+            .where(which, _unended())
+            .values(status=LOST, exit_code=LOST_EXIT_CODE, error=error, finished_at=at)
+            .execution_options(synchronize_session=False)
+        )
+
+
+def _unended() -> ColumnElement[bool]:
+    return col(ExecutionRow.status).in_(UNENDED_STATUSES)

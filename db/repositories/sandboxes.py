@@ -1,0 +1,202 @@
+"""A user's sandboxes."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Unpack
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, delete, func, literal, select, tuple_, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlmodel import col
+from sqlmodel import select as select_rows
+
+from db.repositories.operations import SandboxFields, begin_operation, finish_operation
+from db.repositories.slices import Position, Slice
+from db.sessions import TenantSession
+from db.tables import ExecutionRow, SandboxRow
+
+RUNNING_STATUSES = ("STARTING", "RUNNING")
+UNENDED_STATUSES = ("QUEUED", "RUNNING")
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxConditions:
+    """Which sandboxes to list: None is any."""
+
+    statuses: Collection[str] | None = None
+    labels: Mapping[str, str] | None = None
+    """Every pair has to be there."""
+    name_contains: str | None = None
+    """Whatever the case of its letters."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewSandboxRow:
+    """What a sandbox begins with."""
+
+    id: UUID
+    owner_id: UUID
+    image: str
+    idle_timeout_seconds: float
+    lifetime_seconds: float
+    name: str | None = None
+    labels: Mapping[str, str] | None = None
+    environment_names: Sequence[str] = ()
+    environment_encrypted: bytes | None = None
+    idempotency_key: str | None = None
+    status: str = "STOPPED"
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """How much the user has now."""
+
+    sandboxes: int
+    running_sandboxes: int
+    """Starting ones included."""
+    unended_executions: int
+
+
+class SandboxRepository:
+    """Reads and writes what row-level security shows of the sandboxes: the user's own."""
+
+    def __init__(self, session: TenantSession) -> None:
+        self._session = session
+
+    async def get(self, sandbox_id: UUID) -> SandboxRow | None:
+        """Return one, None where the user has none of this id."""
+        return await self._session.scalar(
+            select(SandboxRow).where(col(SandboxRow.id) == sandbox_id)
+        )
+
+    async def get_many(self, ids: Collection[UUID]) -> Sequence[SandboxRow]:
+        """Return those that there are, in any order."""
+        found = await self._session.scalars(select(SandboxRow).where(col(SandboxRow.id).in_(ids)))
+        return found.all()
+
+    async def get_by_idempotency_key(self, key: str) -> SandboxRow | None:
+        """Return the one that was made with this key."""
+        return await self._session.scalar(
+            select(SandboxRow).where(col(SandboxRow.idempotency_key) == key)
+        )
+
+    async def page(
+        self, conditions: SandboxConditions, first: int, after: Position | None = None
+    ) -> Slice[SandboxRow]:
+        """Return the newest after a position."""
+        age = tuple_(col(SandboxRow.created_at), col(SandboxRow.id))
+        statement = select(SandboxRow).where(*_where(conditions))
+        if after is not None:
+            statement = statement.where(age < tuple_(literal(after[0]), literal(after[1])))
+        found = await self._session.scalars(
+            statement.order_by(col(SandboxRow.created_at).desc(), col(SandboxRow.id).desc()).limit(
+                first + 1
+            )
+        )
+        return Slice.of(found.all(), first)
+
+    async def count(self, conditions: SandboxConditions) -> int:
+        """Count those that `page` would list."""
+        statement = select(func.count()).select_from(SandboxRow).where(*_where(conditions))
+        return await self._session.scalar(statement) or 0
+
+    async def usage(self) -> Usage:
+        """Count what the limits are about; it stays true in a serialized session."""
+        running = select(func.count()).where(col(SandboxRow.status).in_(RUNNING_STATUSES))
+        unended = select(func.count()).where(col(ExecutionRow.status).in_(UNENDED_STATUSES))
+        statement = select_rows(
+            select(func.count()).select_from(SandboxRow).scalar_subquery(),
+            running.scalar_subquery(),
+            unended.scalar_subquery(),
+        )
+        return Usage(*(await self._session.exec(statement)).one())
+
+    async def insert(self, new: NewSandboxRow) -> SandboxRow | None:
+        """Add one; None where its idempotency key has been used by this user."""
+        values = {
+            "id": new.id,
+            "owner_id": new.owner_id,
+            "name": new.name,
+            "status": new.status,
+            "image": new.image,
+            "metadata": dict(new.labels or {}),
+            "environment_encrypted": new.environment_encrypted,
+            "environment_names": list(new.environment_names),
+            "idle_timeout_seconds": new.idle_timeout_seconds,
+            "lifetime_seconds": new.lifetime_seconds,
+            "idempotency_key": new.idempotency_key,
+        }
+        table = SandboxRow.__table__  # type: ignore[attr-defined] # sqlmodel does not declare it
+        # Not the ORM's: the encrypted environment is no attribute.
+        await self._session.exec(
+            insert(table)
+            .values(values)
+            .on_conflict_do_nothing(index_elements=["owner_id", "idempotency_key"])
+        )
+        return await self.get(new.id)
+
+    async def update_fields(
+        self, sandbox_id: UUID, **fields: Unpack[SandboxFields]
+    ) -> SandboxRow | None:
+        """Change what is given; None where the user has none of this id."""
+        return await self._session.scalar(
+            update(SandboxRow)
+            .where(col(SandboxRow.id) == sandbox_id)
+            .values({**fields, "updated_at": func.now()})
+            .returning(SandboxRow)
+            .execution_options(synchronize_session=False, populate_existing=True)
+        )
+
+    async def begin_operation(
+        self,
+        sandbox_id: UUID,
+        *,
+        from_statuses: Collection[str],
+        to_status: str,
+        operation_id: UUID,
+        deadline: datetime,
+        take_over: bool = False,
+        **fields: Unpack[SandboxFields],
+    ) -> SandboxRow | None:
+        """Take the operation of one of the user's sandboxes; see `operations`."""
+        return await begin_operation(
+            self._session,
+            sandbox_id,
+            from_statuses=from_statuses,
+            to_status=to_status,
+            operation_id=operation_id,
+            deadline=deadline,
+            take_over=take_over,
+            **fields,
+        )
+
+    async def finish_operation(
+        self,
+        sandbox_id: UUID,
+        operation_id: UUID,
+        to_status: str,
+        **fields: Unpack[SandboxFields],
+    ) -> SandboxRow | None:
+        """Give the operation back; see `operations`."""
+        return await finish_operation(self._session, sandbox_id, operation_id, to_status, **fields)
+
+    async def delete(self, sandbox_id: UUID, operation_id: UUID) -> bool:
+        """Remove one, with its executions and packages, under the operation that is held."""
+        gone = await self._session.exec(
+            delete(SandboxRow).where(
+                col(SandboxRow.id) == sandbox_id, col(SandboxRow.operation_id) == operation_id
+            )
+        )
+        return gone.rowcount > 0
+
+
+def _where(conditions: SandboxConditions) -> list[ColumnElement[bool]]:
+    clauses: list[ColumnElement[bool]] = []
+    if conditions.statuses is not None:
+        clauses.append(col(SandboxRow.status).in_(conditions.statuses))
+    if conditions.labels:
+        clauses.append(col(SandboxRow.labels).contains(dict(conditions.labels)))
+    if conditions.name_contains:
+        clauses.append(col(SandboxRow.name).icontains(conditions.name_contains, autoescape=True))
+    return clauses
