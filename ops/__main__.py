@@ -1,0 +1,132 @@
+"""`python3 -m ops VERB`: what the Makefile's targets do."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Callable
+
+from ops import api, setup, venv
+from ops.check import check
+from ops.layout import REPOSITORY
+from ops.privileges import require_root
+from ops.process import CommandError
+from ops.requirements import lock
+from ops.say import CannotError, warn
+from ops.settings import Settings
+from ops.stop import stop
+from ops.uv import Uv
+
+OLDEST_PYTHON = (3, 9)
+TEST_DATA_DIR = ".data-test"
+
+
+def _setup(_: Sequence[str]) -> int:
+    settings = Settings.read()
+    setup.prepare_machine(settings)
+    setup.start_services(settings)
+    return 0
+
+
+def _run(_: Sequence[str]) -> int:
+    settings = Settings.read()
+    setup.prepare_machine(settings)
+    setup.start_services(settings)
+    api.serve(settings)
+    return 0
+
+
+def _node(_: Sequence[str]) -> int:
+    setup.prepare_machine(Settings.read())
+    return 0
+
+
+def _test(arguments: Sequence[str]) -> int:
+    os.environ.setdefault("DATA_DIR", TEST_DATA_DIR)
+    settings = Settings.read()
+    setup.prepare_machine(settings)
+    try:
+        return 0 if check() and _pytest(arguments) == 0 else 1
+    finally:
+        stop(settings.layout)
+
+
+def _pytest(arguments: Sequence[str]) -> int:
+    selection = () if arguments else ("-m", "not long")
+    return _python("pytest", *selection, *arguments)
+
+
+def _check(_: Sequence[str]) -> int:
+    setup.prepare_python()
+    return 0 if check() else 1
+
+
+def _format(_: Sequence[str]) -> int:
+    setup.prepare_python()
+    return _python("ruff", "check", "--fix", "--quiet", ".") | _python("ruff", "format", ".")
+
+
+def _lock(arguments: Sequence[str]) -> int:
+    os.chdir(REPOSITORY)
+    lock(Uv().ensure(), upgrade="--upgrade" in arguments)
+    return 0
+
+
+def _stop(_: Sequence[str]) -> int:
+    stop(Settings.read().layout)
+    return 0
+
+
+def _of_the_project(module: str) -> Callable[[Sequence[str]], int]:
+    def verb(arguments: Sequence[str]) -> int:
+        setup.prepare_python()
+        return _python(module, *arguments)
+
+    return verb
+
+
+def _python(module: str, *arguments: str) -> int:
+    done = subprocess.run([str(venv.PYTHON), "-m", module, *arguments], cwd=REPOSITORY, check=False)
+    return done.returncode
+
+
+VERBS: dict[str, Callable[[Sequence[str]], int]] = {
+    "setup": _setup,
+    "run": _run,
+    "node": _node,
+    "test": _test,
+    "check": _check,
+    "fmt": _format,
+    "lock": _lock,
+    "stop": _stop,
+    "bench": _of_the_project("bench"),
+    "token": _of_the_project("app.token"),
+    "demo": _of_the_project("app.demo"),
+}
+WITHOUT_ROOT = ("check", "fmt", "lock")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run a verb; 1 where it can't be done, after one line that says what would help."""
+    verb = VERBS.get(arguments[0]) if arguments else None
+    if verb is None or sys.version_info < OLDEST_PYTHON:
+        warn(f"usage, with Python 3.9 or newer: python3 -m ops {'|'.join(VERBS)}")
+        return 2
+    # So that what is under way is cleaned up; the server gets its own handlers.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        if arguments[0] not in WITHOUT_ROOT:
+            require_root(arguments)
+        return verb(arguments[1:])
+    except (CannotError, CommandError, ValueError) as error:
+        warn(str(error))
+        return 1
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

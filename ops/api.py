@@ -1,0 +1,88 @@
+"""The API of an instance as a process: begun in the foreground, found, and ended."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ops import venv
+from ops.layout import DEFAULT_DATA_DIR, REPOSITORY, Layout
+from ops.process import all_processes, command_line, end
+from ops.say import CannotError, say
+from ops.settings import read_env_file
+
+if TYPE_CHECKING:
+    from ops.settings import Settings
+
+APPLICATION = "main:app"
+GRACE_SECONDS = 10
+STOP_SECONDS = GRACE_SECONDS + 5.0
+
+
+def serve(settings: Settings) -> None:
+    """Become the API; returns never. Sandboxes, Ray and Postgres stay when it ends."""
+    running = find(settings.layout)
+    if running:
+        raise CannotError(
+            f"The API of {settings.layout.data_dir} runs already (process {running[0]}).",
+            "make stop, or another DATA_DIR and API_PORT.",
+        )
+    settings.layout.write_state("api", {"pid": os.getpid(), "port": settings.port})
+    say(f"Serving on http://{settings.host}:{settings.port}/graphql")
+    os.chdir(REPOSITORY)
+    os.execv(str(venv.PYTHON), command(settings))  # noqa: S606 - no shell is wanted
+
+
+def command(settings: Settings) -> list[str]:
+    """Arguments of the server."""
+    return [
+        str(venv.PYTHON), "-m", "uvicorn", APPLICATION,
+        f"--host={settings.host}", f"--port={settings.port}", f"--workers={settings.workers}",
+        "--loop=uvloop", "--http=httptools", "--ws=websockets-sansio",
+        # Compressing a stream of output costs more than loopback and LAN gain by it.
+        "--ws-per-message-deflate=false",
+        f"--timeout-graceful-shutdown={GRACE_SECONDS}",
+        "--no-server-header",
+    ]  # fmt: skip
+
+
+def find(layout: Layout) -> list[int]:
+    """Processes that serve this DATA_DIR from this repository, begun by `make run` or by hand."""
+    return [
+        pid
+        for pid in all_processes()
+        if pid != os.getpid()
+        and _is_server(command_line(pid))
+        and _directory(pid) == REPOSITORY
+        and _data_dir(pid) == layout
+    ]
+
+
+def stop(layout: Layout) -> bool:
+    """End the API, gracefully at first; returns whether it ran."""
+    running = find(layout)
+    end(running, grace_seconds=STOP_SECONDS)
+    layout.forget_state("api")
+    return bool(running)
+
+
+def _is_server(arguments: str) -> bool:
+    return "uvicorn" in arguments and APPLICATION in arguments.split()
+
+
+def _directory(pid: int) -> Path | None:
+    try:
+        return Path(f"/proc/{pid}/cwd").resolve(strict=True)
+    except OSError:
+        return None
+
+
+def _data_dir(pid: int) -> Layout | None:
+    try:
+        content = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace")
+    except OSError:
+        return None
+    environ = dict(item.partition("=")[::2] for item in content.split("\0"))
+    written = read_env_file(REPOSITORY / ".env").get("DATA_DIR")
+    return Layout.of(environ.get("DATA_DIR") or written or DEFAULT_DATA_DIR)
