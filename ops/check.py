@@ -12,7 +12,7 @@ CHECKS: dict[str, list[str]] = {
     "lint": [str(PROGRAMS / "ruff"), "check", "--quiet", "."],
     "format": [str(PROGRAMS / "ruff"), "format", "--check", "--quiet", "."],
     "types": [str(PROGRAMS / "mypy"), "--no-error-summary", "."],
-    "layers": [str(PROGRAMS / "lint-imports"), "--no-timing"],
+    "layers": [str(PROGRAMS / "lint-imports"), "--no-logo"],
     "schema": [str(venv.PYTHON), "-m", "app.schema_check"],
     "written-out SQL": [str(venv.PYTHON), "-m", "db.export", "--check"],
 }
