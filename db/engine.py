@@ -22,7 +22,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from db.addresses import parse_address
 from db.errors import TransactionAbortedError
-from db.faults import faults_named, is_unavailable
+from db.faults import faults_named, is_lost
 from db.sessions import DatabaseSession, DriverConnection, ServiceSession, TenantSession
 
 _WORKED = "sandbox_api.worked"
@@ -126,13 +126,14 @@ class Database:
                 info[_WORKED] = True
                 return connection, driver
             except BaseException as fault:
+                lost = driver.is_closed() or is_lost(fault)
                 _drop(connection)
                 await connection.close()
-                if not (worked and is_unavailable(fault) and driver.is_closed()):
+                if not (worked and lost and isinstance(fault, Exception)):
                     raise
 
 
-def _make_engine(  # all of one connection's settings
+def _make_engine(
     dsn: str,
     *,
     pooler: bool,
@@ -156,6 +157,8 @@ def _make_engine(  # all of one connection's settings
     engine = create_async_engine(
         "postgresql+asyncpg://",
         isolation_level="AUTOCOMMIT",
+        # Errors are logged, and what goes into a statement is a user's code and secrets.
+        hide_parameters=True,
         connect_args={"async_creator_fn": connect, **settings},
         pool_size=pool_size,
         max_overflow=0,

@@ -13,6 +13,8 @@ from db.errors import DatabaseUnavailableError, UnstorableValueError
 PASSING_CLASSES = ("08", "53", "57")
 # Read-only (a standby just now), serialization, deadlock, lock not available.
 PASSING_STATES = frozenset({"25006", "40001", "40P01", "55P03"})
+# The connection's own end: by its loss, or by the server's shutdown.
+LOST_CLASSES = ("08", "57P")
 # Out of range, not in the character set, no JSON text, NUL in JSON text.
 UNSTORABLE_STATES = frozenset({"22003", "22021", "22P02", "22P05"})
 
@@ -22,8 +24,13 @@ def faults_named() -> Iterator[None]:
     """Raise connection faults and unstorable values by our names, anything else as it is."""
     try:
         yield
-    except (exc.SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError) as fault:
-        if is_unavailable(fault):
+    except (
+        exc.SQLAlchemyError,
+        asyncpg.PostgresError,
+        asyncpg.InterfaceError,
+        asyncpg.InternalClientError,
+    ) as fault:
+        if _is_unavailable(fault):
             raise DatabaseUnavailableError(
                 "The database does not answer just now. Try again in a moment."
             ) from fault
@@ -38,9 +45,17 @@ def faults_named() -> Iterator[None]:
         ) from fault
 
 
-def is_unavailable(fault: BaseException) -> bool:
-    """Whether the same thing, tried again later, may work."""
-    if isinstance(fault, OSError | TimeoutError | exc.TimeoutError):
+def is_lost(fault: BaseException) -> bool:
+    """Whether this is how a connection of the driver's tells that it has ended."""
+    # asyncpg hears of a shutdown between two statements, and stumbles over it in the next.
+    return isinstance(fault, asyncpg.InternalClientError) or (_sqlstate(fault) or "").startswith(
+        LOST_CLASSES
+    )
+
+
+def _is_unavailable(fault: Exception) -> bool:
+    if isinstance(fault, exc.TimeoutError):
+        # No connection of the pool's became free.
         return True
     if isinstance(fault, exc.DBAPIError):
         return fault.connection_invalidated or _is_passing(fault.orig)
@@ -48,21 +63,26 @@ def is_unavailable(fault: BaseException) -> bool:
 
 
 def _is_passing(fault: BaseException | None) -> bool:
-    state = _sqlstate(fault)
-    if state is not None:
-        return state.startswith(PASSING_CLASSES) or state in PASSING_STATES
-    # asyncpg says so without a SQLSTATE where it noticed the loss itself.
-    return fault is not None and "connection is closed" in str(fault)
+    if fault is None:
+        return False
+    state = _sqlstate(fault) or ""
+    if state.startswith(PASSING_CLASSES) or state in PASSING_STATES:
+        return True
+    # asyncpg says these without a SQLSTATE, and SQLAlchemy in words of its own.
+    cause = fault if fault.__cause__ is None else fault.__cause__
+    return is_lost(fault) or is_lost(cause) or "connection is closed" in str(fault)
 
 
-def _is_unstorable(fault: BaseException) -> bool:
-    if not isinstance(fault, exc.DBAPIError):
-        return isinstance(fault, asyncpg.DataError) or _sqlstate(fault) in UNSTORABLE_STATES
-    return _sqlstate(fault.orig) in UNSTORABLE_STATES or isinstance(
-        fault.orig and fault.orig.__cause__, asyncpg.DataError
+def _is_unstorable(fault: Exception) -> bool:
+    # SQLAlchemy wraps the driver's error twice; what it can't encode has no SQLSTATE.
+    inner = fault.orig if isinstance(fault, exc.DBAPIError) else fault
+    return inner is not None and (
+        _sqlstate(inner) in UNSTORABLE_STATES
+        or isinstance(inner, asyncpg.DataError)
+        or isinstance(inner.__cause__, asyncpg.DataError)
     )
 
 
-def _sqlstate(fault: BaseException | None) -> str | None:
+def _sqlstate(fault: BaseException) -> str | None:
     state = getattr(fault, "sqlstate", None)
     return state if isinstance(state, str) else None

@@ -136,6 +136,15 @@ class RunningRepository:
         """Give the operation back; see `operations`."""
         return await finish_operation(self._session, sandbox_id, operation_id, to_status, **fields)
 
+    async def expire_operation(self, sandbox_id: UUID, operation_id: UUID) -> None:
+        """Give the operation up as it is: whoever comes next may take it at once."""
+        await self._session.exec(
+            update(SandboxRow)
+            .where(col(SandboxRow.id) == sandbox_id, col(SandboxRow.operation_id) == operation_id)
+            .values(operation_deadline=func.now(), updated_at=func.now())
+            .execution_options(synchronize_session=False)
+        )
+
     async def delete(self, sandbox_id: UUID, operation_id: UUID) -> bool:
         """Remove a sandbox with all that hangs on it, under the operation that is held."""
         gone = await self._session.exec(

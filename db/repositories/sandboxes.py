@@ -53,7 +53,7 @@ class Usage:
     """How much the user has now."""
 
     sandboxes: int
-    running_sandboxes: int
+    running: int
     """Starting ones included."""
     unended_executions: int
 

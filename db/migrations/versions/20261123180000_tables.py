@@ -64,7 +64,10 @@ BEGIN
             )::uuid
         $body$;
     END IF;
-    IF pg_catalog.to_regprocedure('auth.jwt()') IS NULL THEN
+    -- Nothing of ours needs it: for policies of the owner's own.
+    IF pg_catalog.to_regprocedure('auth.jwt()') IS NULL
+        AND pg_catalog.has_schema_privilege('auth', 'CREATE')
+    THEN
         CREATE FUNCTION auth.jwt() RETURNS jsonb LANGUAGE sql STABLE AS $body$
             SELECT coalesce(
                 nullif(current_setting('request.jwt.claim', true), ''),
@@ -86,7 +89,7 @@ SANDBOX_READABLE = (
 # Nothing of a session's: one is set by a change of status.
 SANDBOX_INSERTABLE = (
     "id, owner_id, name, status, image, metadata, environment_encrypted, environment_names, "
-    "idle_timeout_seconds, lifetime_seconds, idempotency_key"
+    "idle_timeout_seconds, lifetime_seconds, idempotency_key, deleting"
 )
 # Not the owner, not the image, not the environment.
 SANDBOX_UPDATABLE = (

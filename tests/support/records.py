@@ -1,0 +1,74 @@
+"""Records for the database's tests, as the services would make them."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+from db.engine import Database
+from db.repositories.executions import Begun, ExecutionRepository
+from db.repositories.sandboxes import NewSandboxRow, SandboxRepository
+from db.tables import SandboxRow
+
+
+def claims_of(user: UUID) -> dict[str, object]:
+    """Return what a verified token of a user's says."""
+    return {"sub": str(user), "role": "authenticated", "aud": "authenticated"}
+
+
+def a_sandbox(owner: UUID, **values: object) -> NewSandboxRow:
+    """Return a new sandbox of a user's."""
+    return NewSandboxRow(
+        id=uuid4(),
+        owner_id=owner,
+        image="default",
+        idle_timeout_seconds=3600,
+        lifetime_seconds=86400,
+        **values,  # type: ignore[arg-type] # whatever the test is about
+    )
+
+
+async def insert_sandbox(database: Database, owner: UUID, **values: object) -> SandboxRow:
+    """Add a STOPPED sandbox of a user's."""
+    async with database.tenant_session(claims_of(owner)) as session:
+        row = await SandboxRepository(session).insert(a_sandbox(owner, **values))
+    assert row is not None
+    return row
+
+
+async def run_sandbox(database: Database, owner: UUID) -> SandboxRow:
+    """Add a RUNNING sandbox of a user's."""
+    row = await insert_sandbox(database, owner)
+    operation = uuid4()
+    async with database.tenant_session(claims_of(owner)) as session:
+        sandboxes = SandboxRepository(session)
+        await sandboxes.begin_operation(
+            row.id,
+            from_statuses=["STOPPED"],
+            to_status="STARTING",
+            operation_id=operation,
+            deadline=datetime.now(UTC) + timedelta(minutes=1),
+            session_id=f"00000000-{uuid4().hex}",
+        )
+        running = await sandboxes.finish_operation(row.id, operation, "RUNNING")
+    assert running is not None
+    return running
+
+
+async def begin_execution(
+    database: Database,
+    owner: UUID,
+    sandbox_id: UUID,
+    *,
+    code: bytes = b"1",
+    client_id: str | None = None,
+    max_unended: int = 20,
+) -> Begun | None:
+    """Ask for an execution, as `executeCode` does."""
+    async with database.tenant_session(claims_of(owner), serialized=True) as session:
+        return await ExecutionRepository(session).begin(
+            sandbox_id,
+            uuid4(),
+            kind="CODE",
+            code=code,
+            client_execution_id=client_id,
+            max_unended=max_unended,
+        )
