@@ -122,6 +122,8 @@ def main(arguments: Sequence[str]) -> int:
             require_root(arguments)
         return verb(arguments[1:])
     except (CannotError, CommandError, ValueError) as error:
+        if isinstance(error.__cause__, CommandError):
+            warn(str(error.__cause__))
         warn(str(error))
         return 1
     except KeyboardInterrupt:

@@ -35,7 +35,7 @@ def install(*packages: str) -> None:
                 env=environment,
             )
         except CommandError as error:
-            raise CannotError(f"{error}", command) from error
+            raise CannotError(error.reason, command) from error
 
 
 def debian_mirror(sources: Path = SOURCES) -> str | None:

@@ -13,10 +13,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ops import apt
-from ops.process import SYSTEM_PATH, CommandError, command_line, run, send, started_at, tool
+from ops.process import (
+    SYSTEM_PATH,
+    CommandError,
+    all_processes,
+    command_line,
+    run,
+    send,
+    started_at,
+    tool,
+)
 from ops.say import CannotError, say, step
 
 START_SECONDS = 60.0
+# setsid needs a moment to become dockerd.
+SETTLE_SECONDS = 1.0
 SYSTEMD = Path("/run/systemd/system")
 
 
@@ -73,16 +84,18 @@ class Engine:
         try:
             run(["systemctl", "start", "docker"], timeout=START_SECONDS)
         except CommandError as error:
-            raise CannotError(f"{error}", "journalctl -u docker") from error
-        self._wait(None)
+            raise CannotError(error.reason, "journalctl -u docker") from error
+        self._wait("journalctl -u docker")
 
-    def start_by_hand(self) -> subprocess.Popen[bytes]:
-        """Start dockerd as a process that outlives this one."""
+    def start_by_hand(self) -> None:
+        """Start dockerd as nobody's child: what this process becomes must not have to reap it."""
         self.forget_the_dead()
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
-            process = subprocess.Popen(
+            subprocess.run(
                 [
+                    tool("setsid") or "setsid",
+                    "--fork",
                     tool("dockerd") or "dockerd",
                     *self.where,
                     f"--pidfile={self.pid_file}",
@@ -96,26 +109,28 @@ class Engine:
                 cwd="/",
                 # iptables is in sbin, which a user's PATH may lack.
                 env={**os.environ, "PATH": f"{os.environ.get('PATH', '')}:{SYSTEM_PATH}"},
-                start_new_session=True,
+                check=True,
             )
-        self._wait(process)
-        return process
+        self._wait(str(self.log), by_hand=True)
 
-    def _wait(self, process: subprocess.Popen[bytes] | None) -> None:
-        deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline:
+    def _wait(self, log: str, *, by_hand: bool = False) -> None:
+        began = time.monotonic()
+        while time.monotonic() - began < START_SECONDS:
             if self.answers():
                 return
-            if process is not None and process.poll() is not None:
+            if by_hand and time.monotonic() - began > SETTLE_SECONDS and not self._starting():
                 raise CannotError(
-                    f"dockerd ended with {process.returncode}: {last_line(self.log)}",
-                    f"see {self.log}, then run `dockerd` by hand.",
+                    f"dockerd has ended: {last_line(self.log)}",
+                    f"see {log}, then run `dockerd` by hand.",
                 )
             time.sleep(0.2)
         raise CannotError(
-            f"The Docker engine does not answer after {START_SECONDS:.0f} s.",
-            f"see {self.log if process else 'journalctl -u docker'}.",
+            f"The Docker engine does not answer after {START_SECONDS:.0f} s.", f"see {log}."
         )
+
+    def _starting(self) -> bool:
+        mark = f"--pidfile={self.pid_file}"
+        return any(mark in command_line(pid).split() for pid in all_processes())
 
     def forget_the_dead(self) -> None:
         """Remove what a killed engine left, where ids and sockets would stop the next one."""

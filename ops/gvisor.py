@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ops import apt
 from ops.engine import Engine
-from ops.process import CommandError, tool
+from ops.process import CommandError, all_processes, command_line, end, tool
 from ops.say import CannotError, say, step
 
 RUNTIME = "runsc"
@@ -48,13 +48,18 @@ class Gvisor:
 
     def works(self, runtime: str = RUNTIME) -> str | None:
         """Run a container under the runtime; None where it worked, else what was said."""
+        container = self.engine.docker(
+            "create", f"--runtime={runtime}", "--network=none", self.image,
+            "python3", "-I", "-c", PROBE,
+        ).strip()  # fmt: skip
         try:
-            self.engine.docker(
-                "run", "--rm", f"--runtime={runtime}", "--network=none", "--log-driver=none",
-                self.image, "python3", "-I", "-c", PROBE,
-            )  # fmt: skip
+            self.engine.docker("start", "--attach", container)
         except CommandError as error:
-            return str(error)
+            return error.reason
+        finally:
+            self.engine.docker("rm", "--force", container)
+            # A start that failed half-way leaves gVisor's processes behind.
+            end([pid for pid in all_processes() if container in command_line(pid)])
         return None
 
     def _require_working(self) -> None:
@@ -106,7 +111,7 @@ def fetch(destination: Path) -> None:
                 root = apt.take_out_of(SUITE, RUNTIME, Path(folder))
             except CommandError as error:
                 raise CannotError(
-                    f"{error}", "install a current `runsc` into /usr/local/bin."
+                    error.reason, "install a current `runsc` into /usr/local/bin."
                 ) from error
             temporary = destination.with_suffix(".new")
             shutil.copyfile(root / "usr/bin/runsc", temporary)

@@ -57,7 +57,7 @@ class Base:
             )
         except CommandError as error:
             raise CannotError(
-                f"The base image {image} runs no Python: {error}",
+                f"The base image {image} runs no Python: {error.reason}",
                 "name one with CPython 3.11 or newer in SANDBOX_BASE_IMAGE.",
             ) from error
         return cls(image, image_id(engine, image) or "", **json.loads(answer))
@@ -124,7 +124,7 @@ def make_local_base(engine: Engine) -> None:
         try:
             run(command, env=engine.environment(), timeout=BUILD_SECONDS)
         except CommandError as error:
-            raise CannotError(f"{error}", " ".join(command)) from error
+            raise CannotError(error.reason, " ".join(command)) from error
 
 
 def resolve(uv: Uv, lock: Path, target: Path, python: str, platform: str | None = None) -> None:
@@ -181,7 +181,7 @@ class SandboxImage:
                     timeout=BUILD_SECONDS,
                 )  # fmt: skip
             except CommandError as error:
-                raise CannotError(f"{error}", "make setup") from error
+                raise CannotError(error.reason, "make setup") from error
 
 
 def strip(packages: Path) -> None:

@@ -59,7 +59,7 @@ class Node:
             temporary.chmod(0o755)
             temporary.rename(folder)
         except CommandError as error:
-            raise CannotError(f"{error}", "make setup") from error
+            raise CannotError(error.reason, "make setup") from error
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 

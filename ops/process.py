@@ -13,6 +13,8 @@ from pathlib import Path
 from ops.say import CannotError
 
 TAIL_LINES = 12
+# Last lines that say nothing about the fault.
+HINTS = ("Run 'docker run --help' for more information", "See 'docker run --help'.")
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -20,9 +22,11 @@ class CommandError(Exception):
     """A command that ended badly, with the last lines that it printed."""
 
     def __init__(self, argv: Sequence[str], code: int, output: str) -> None:
-        tail = "\n".join(output.strip().splitlines()[-TAIL_LINES:])
+        lines = [line for line in output.splitlines() if line.strip() and line not in HINTS]
+        tail = "\n".join(lines[-TAIL_LINES:])
         super().__init__(f"`{' '.join(argv)}` ended with {code}:\n{tail}")
         self.output = output
+        self.reason = f"`{argv[0]}`: {lines[-1].strip() if lines else f'ended with {code}'}"
         self.code = code
 
 

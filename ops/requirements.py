@@ -43,7 +43,7 @@ def lock(uv: Uv, *, upgrade: bool) -> None:
                     *(["--upgrade"] if upgrade else []), *source, "-o", name,
                 )  # fmt: skip
             except CommandError as error:
-                raise CannotError(f"{error}", "make lock") from error
+                raise CannotError(error.reason, "make lock") from error
 
 
 def addresses(root: Path = REPOSITORY) -> list[str]:

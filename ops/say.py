@@ -17,7 +17,7 @@ class CannotError(Exception):
 
     def __str__(self) -> str:
         """Problem and remedy in one line."""
-        return f"{self.args[0]} To fix it: {self.remedy}"
+        return " ".join(f"{self.args[0]} To fix it: {self.remedy}".split())
 
 
 def say(text: str) -> None:

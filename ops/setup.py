@@ -64,4 +64,4 @@ def _module(name: str, *arguments: str, remedy: str) -> None:
     except CommandError as error:
         # Not the command itself: a database's address holds its password.
         said = error.output.strip().splitlines() or ["it said nothing"]
-        raise CannotError(f"`python -m {name}` failed: {said[-1]}", remedy) from error
+        raise CannotError(f"`python -m {name}` failed: {said[-1]}", remedy) from None

@@ -74,4 +74,4 @@ def _module(name: str, layout: Layout) -> None:
     try:
         run([str(venv.PYTHON), "-m", name, "stop", f"--data-dir={layout.data_dir}"], cwd=REPOSITORY)
     except CommandError as error:
-        warn(f"{error}")
+        warn(error.reason)

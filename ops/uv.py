@@ -45,7 +45,7 @@ class Uv:
             run([*self._pip(), "install", "-q", "--require-hashes", "-r", str(LOCK)])
         except CommandError as error:
             raise CannotError(
-                f"{error}", f"{base} -m venv {FOLDER} && {FOLDER}/bin/pip install -r {LOCK}"
+                error.reason, f"{base} -m venv {FOLDER} && {FOLDER}/bin/pip install -r {LOCK}"
             ) from error
 
     def run(self, *arguments: str, timeout: float | None = None) -> str:

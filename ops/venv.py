@@ -32,6 +32,6 @@ def ensure() -> Path:
         with step("Installing the project's packages"):
             sync(uv, PYTHON, LOCK)
     except CommandError as error:
-        raise CannotError(f"{error}", "make setup (once the package index answers)") from error
+        raise CannotError(error.reason, "make setup (once the package index answers)") from error
     mark.write_text(wanted)
     return PYTHON

@@ -33,7 +33,7 @@ def ensure(folder: Path = FOLDER) -> None:
             run([npm, "ci", "--no-audit", "--no-fund"], cwd=folder)
             run([npm, "run", "build"], cwd=folder)
         except CommandError as error:
-            warn(f"No web pages: {error} To try again: cd web && npm ci && npm run build")
+            warn(f"No web pages. {error.reason} To try again: cd web && npm ci && npm run build")
             return
     mark.write_text(wanted)
 
