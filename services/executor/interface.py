@@ -135,6 +135,9 @@ class Executor(Protocol):
     async def inventory(self) -> Sequence[SessionTrace]:
         """List what there is of this instance's sessions, on every node."""
 
+    async def last_words(self, session_id: str, node_id: str | None) -> Collected | None:
+        """Return what a session that is gone left to say on its node, None where nothing."""
+
     async def problems(self) -> Sequence[str]:
         """Ask a Ray node what is missing there to run sandboxes (Docker, gVisor, image)."""
 

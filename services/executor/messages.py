@@ -223,6 +223,8 @@ class ExecuteRequest:
     timeout_seconds: float
     environment: dict[str, str] = field(default_factory=dict)
     kind: ExecutionKind = ExecutionKind.CODE
+    reader_id: str = ""
+    """Who will `read` it; output waits for that reader from the start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +234,7 @@ class InstallRequest:
     execution_id: str
     requirements: tuple[str, ...]
     upgrade: bool = False
+    reader_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

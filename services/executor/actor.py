@@ -1,0 +1,418 @@
+"""The Ray actor of one session: ray-agents' executor, with our session behind it.
+
+What ray-agents' own tools call keeps its name and its answers; what the API calls is beside
+it. The container is still made by ray-agents' `_ensure_container`.
+"""
+
+import asyncio
+import json
+import logging
+import socket
+import time
+import uuid
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+import docker
+import ray
+
+from services.executor import containers
+from services.executor.containers import HardenedClient, Mounts, hardening
+from services.executor.errors import ExecutorError, SandboxStartError, SessionGoneError
+from services.executor.files import WorkspaceFiles
+from services.executor.interpreter import frames
+from services.executor.messages import (
+    PROTOCOL_VERSION,
+    Collected,
+    EventBatch,
+    ExecuteRequest,
+    ExecutionKind,
+    ExecutionRecord,
+    ExecutionStatus,
+    FileInfo,
+    FileRange,
+    InstallRequest,
+    SessionInfo,
+    SessionSpec,
+    SessionStats,
+)
+from services.executor.packages import SessionPackages
+from services.executor.program import library_folder, program_folder
+from services.executor.rayagents import (
+    CONTAINER_PREFIX,
+    STOCK_IMAGE,
+    ExecutionError,
+    ExecutionResult,
+    StockExecutor,
+    UploadError,
+    UploadResult,
+)
+from services.executor.rayagents import SessionStats as StockStats
+from services.executor.session import Session
+from services.executor.storage import SessionStorage
+from services.executor.uploads import Uploads
+
+logger = logging.getLogger(__name__)
+
+UPLOAD_IDLE_SECONDS = 120.0
+SWEEP_SECONDS = 30.0
+CLEANED_BY_TOOLS = "ray-agents' cleanup_session ended it"
+
+
+class SandboxExecutor(StockExecutor):  # type: ignore[misc, valid-type]
+    """Owns one container and the session in it."""
+
+    def __init__(self, session_id: str) -> None:
+        """Begin without a container; `start` brings everything up."""
+        super().__init__(session_id=session_id)
+        self._session: Session | None = None
+        self._storage: SessionStorage | None = None
+        self._files: WorkspaceFiles | None = None
+        self._uploads: Uploads | None = None
+        self._spec: SessionSpec | None = None
+        self._options: dict[str, Any] = {}
+        self._starting = asyncio.Lock()
+        self._sweeper: asyncio.Task[None] | None = None
+
+    def __del__(self) -> None:
+        """Leave the container to `shutdown`: an actor is not garbage."""
+
+    async def protocol_version(self) -> int:
+        """Say which messages this actor understands."""
+        return PROTOCOL_VERSION
+
+    # Life.
+
+    async def start(self, spec: SessionSpec) -> SessionInfo:
+        """Bring the session up, once; return what it is. Raises `SandboxStartError`."""
+        async with self._starting:
+            if self._session is None or self._session.stopped_reason is not None:
+                await self._start(spec)
+            return SessionInfo(
+                session_id=self.session_id,
+                node_id=ray.get_runtime_context().get_node_id(),
+                started_at=self._require(self._session).created_at,
+            )
+
+    async def _start(self, spec: SessionSpec) -> None:
+        await asyncio.to_thread(self._prepare, spec)
+        storage = self._require(self._storage)
+        packages = SessionPackages(spec, storage)
+        await asyncio.to_thread(packages.prepare)
+        session = Session(spec, self, packages)
+        await session.start()
+        self._session = session
+        self._sweeper = asyncio.create_task(self._sweep(), name="sweeper")
+
+    def _prepare(self, spec: SessionSpec) -> None:
+        self._spec = spec
+        data_dir = Path(spec.node_data_dir)
+        storage = SessionStorage(data_dir, spec.session_id, spec.limits)
+        storage.prepare()
+        (storage.folder / "ended.json").unlink(missing_ok=True)
+        self._storage = storage
+        self._files = WorkspaceFiles(storage)
+        self._uploads = Uploads(self._files, spec.limits.upload_bytes)
+        self.image = spec.image
+        if spec.dockerfile is not None:
+            self.dockerfile, self.image = spec.dockerfile, STOCK_IMAGE
+        self._options = hardening(
+            spec,
+            Mounts(
+                workspace=str(storage.workspace),
+                packages=str(storage.packages),
+                program=str(program_folder(data_dir)),
+                library=str(library_folder(data_dir)),
+            ),
+        )
+
+    def _get_docker_client(self) -> HardenedClient:
+        """Hand out a client whose containers are hardened."""
+        if self.client is None:
+            self.client = HardenedClient(self._options)
+        return self.client
+
+    async def shutdown(self, reason: str) -> tuple[ExecutionRecord, ...]:
+        """End container and session, keep the folders; return what is unrecorded."""
+        unrecorded: tuple[ExecutionRecord, ...] = ()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
+        if self._session is not None:
+            unrecorded = await self._session.stop(reason)
+        await asyncio.to_thread(self._remove)
+        return unrecorded
+
+    def _remove(self) -> None:
+        name = f"{CONTAINER_PREFIX}-{self.session_id}"
+        try:
+            containers.remove(self._get_docker_client(), name)
+        finally:
+            self.container = None
+            self._cleanup_docker_client()
+            if self._storage is not None:
+                self._storage.unmount()
+
+    async def _sweep(self) -> None:
+        """Drop uploads that nobody goes on with, and see to the plain folder's limit."""
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            await asyncio.to_thread(self._require(self._uploads).expire, UPLOAD_IDLE_SECONDS)
+
+    # The container, as the session needs it.
+
+    def ensure(self) -> None:
+        """Make the container run. Raises `SandboxStartError`."""
+        try:
+            self._ensure_container()
+            if self.container is None or not containers.is_running(self.container):
+                msg = "The container ended as soon as it was started."
+                raise SandboxStartError(msg)
+        except docker.errors.ImageNotFound as error:
+            msg = f"The image {self.image!r} is not on this node: run `make setup` on it."
+            raise SandboxStartError(msg) from error
+        except ExecutorError:
+            raise
+        except Exception as error:
+            # Docker's client lets through whatever its layers raise.
+            msg = f"Docker could not start the container: {error}"
+            raise SandboxStartError(msg) from error
+
+    def open_exec(
+        self, command: tuple[str, ...], user: str, environment: dict[str, str]
+    ) -> socket.socket:
+        """Start a command in the container with an attached stream."""
+        try:
+            return containers.open_exec(self.container, command, user, environment)
+        except Exception as error:
+            msg = f"Docker could not start the interpreter: {error}"
+            raise SandboxStartError(msg) from error
+
+    def kill(self) -> None:
+        """End the container at once."""
+        containers.kill(self.container)
+
+    def cause_of_death(self) -> str:
+        """Say why the container, or the stream into it, is dead."""
+        return containers.cause_of_death(
+            self.container, self._require(self._spec).limits.memory_bytes
+        )
+
+    @staticmethod
+    def _require[T](thing: T | None) -> T:
+        if thing is None:
+            msg = "The session was not started."
+            raise SessionGoneError(msg)
+        return thing
+
+    def _open(self) -> Session:
+        session = self._require(self._session)
+        session.touch()
+        return session
+
+    # Executions, for the API.
+
+    async def run(self, request: ExecuteRequest) -> EventBatch:
+        """Queue code, or attach; return the first events."""
+        return await self._require(self._session).execute(request)
+
+    async def install(self, request: InstallRequest) -> EventBatch:
+        """Begin an installation, or attach; return the first events."""
+        return await self._require(self._session).install(request)
+
+    async def read(
+        self, execution_id: str, after: int, max_bytes: int, wait_seconds: float, reader_id: str
+    ) -> EventBatch:
+        """Wait for events."""
+        session = self._require(self._session)
+        return await session.read(execution_id, after, max_bytes, wait_seconds, reader_id)
+
+    async def leave(self, execution_id: str, reader_id: str) -> None:
+        """Forget a reader."""
+        self._require(self._session).leave(execution_id, reader_id)
+
+    async def record(self, execution_id: str) -> ExecutionRecord:
+        """Return an execution as it is now."""
+        return self._require(self._session).record(execution_id)
+
+    async def wait_ended(self, execution_id: str, seconds: float) -> ExecutionRecord:
+        """Return an execution once it has ended, or as it is after `seconds`."""
+        return await self._require(self._session).wait_ended(execution_id, seconds)
+
+    async def interrupt(self, execution_id: str) -> ExecutionRecord:
+        """Interrupt an execution, or take it off the queue."""
+        return await self._open().interrupt(execution_id)
+
+    async def provide_input(self, execution_id: str, input_seq: int, text: str) -> ExecutionRecord:
+        """Answer an open question."""
+        return self._open().provide_input(execution_id, input_seq, text)
+
+    async def restart(self) -> None:
+        """Clear the interpreter's state."""
+        await self._open().restart()
+
+    async def collect(
+        self, acknowledged: Collection[str], packages_version: int, wait_seconds: float
+    ) -> Collected:
+        """Forget what is recorded; wait for something new to record."""
+        session = self._require(self._session)
+        return await session.collect(acknowledged, packages_version, wait_seconds)
+
+    async def stats(self) -> SessionStats:
+        """Measure the session."""
+        session = self._require(self._session)
+        inside = await session.runner.ask(frames.COUNT, frames.COUNTED, 5.0)
+        container = self.container
+        usage = await asyncio.to_thread(containers.usage, container)
+        disk = await asyncio.to_thread(self._require(self._storage).usage)
+        return SessionStats(
+            session_id=self.session_id,
+            execution_count=session.execution_count,
+            created_at=session.created_at,
+            uptime_seconds=time.time() - session.created_at,
+            container_status=usage.status,
+            memory_used_bytes=usage.memory_bytes,
+            cpu_seconds=usage.cpu_seconds,
+            disk_used_bytes=disk.bytes,
+            processes=_count(inside.get("processes")),
+        )
+
+    # Files, for the API.
+
+    async def list_files(self, path: str) -> Sequence[FileInfo]:
+        """List a folder."""
+        self._open()
+        return await asyncio.to_thread(self._require(self._files).list_files, path)
+
+    async def file_info(self, path: str) -> FileInfo | None:
+        """Describe one entry."""
+        self._open()
+        return await asyncio.to_thread(self._require(self._files).file_info, path)
+
+    async def read_file(self, path: str, offset: int, length: int) -> FileRange:
+        """Read bytes of a file."""
+        self._open()
+        return await asyncio.to_thread(self._require(self._files).read_file, path, offset, length)
+
+    async def write_file(self, path: str, content: bytes) -> FileInfo:
+        """Write a file."""
+        self._open()
+        return await asyncio.to_thread(self._require(self._files).write_file, path, content)
+
+    async def delete_file(self, path: str) -> None:
+        """Delete a file or a folder."""
+        self._open()
+        await asyncio.to_thread(self._require(self._files).delete_file, path)
+
+    async def begin_upload(self, path: str, max_bytes: int) -> str:
+        """Open a staged upload."""
+        self._open()
+        return await asyncio.to_thread(self._require(self._uploads).begin, path, max_bytes)
+
+    async def append_upload(self, upload_id: str, chunk: bytes) -> None:
+        """Add to a staged upload."""
+        self._open()
+        await asyncio.to_thread(self._require(self._uploads).append, upload_id, chunk)
+
+    async def commit_upload(self, upload_id: str) -> FileInfo:
+        """Put a staged upload in place."""
+        self._open()
+        return await asyncio.to_thread(self._require(self._uploads).commit, upload_id)
+
+    async def abort_upload(self, upload_id: str) -> None:
+        """Drop a staged upload."""
+        await asyncio.to_thread(self._require(self._uploads).abort, upload_id)
+
+    # What ray-agents' tools call.
+
+    async def execute(self, code: str, timeout: int = 30) -> ExecutionResult | ExecutionError:
+        """Run code by the same queue and limits as everybody's."""
+        return await self._run_tool(code, timeout, shell=False)
+
+    async def execute_shell(
+        self, command: str, timeout: int = 30
+    ) -> ExecutionResult | ExecutionError:
+        """Run a shell command by the same queue and limits as everybody's."""
+        return await self._run_tool(command, timeout, shell=True)
+
+    async def _run_tool(
+        self, code: str, limit: float, *, shell: bool
+    ) -> ExecutionResult | ExecutionError:
+        execution_id = uuid.uuid4().hex
+        try:
+            session = self._open()
+            most = session.spec.limits.tool_timeout_seconds
+            seconds = min(max(float(limit), 0.1), most)
+            execution = session.enqueue(
+                ExecuteRequest(execution_id, code, seconds, kind=ExecutionKind.TOOL), shell=shell
+            )
+        except (ExecutorError, ValueError, TypeError) as error:
+            return _tool_error(execution_id, type(error).__name__, str(error))
+        await execution.ended.wait()
+        return _tool_result(execution.record(), seconds)
+
+    async def upload_file(self, path: str, content: bytes) -> UploadResult | UploadError:
+        """Write a file of the workspace."""
+        try:
+            info = await self.write_file(path, bytes(content))
+        except (ExecutorError, OSError) as error:
+            return UploadError(status="error", error=str(error), error_type=type(error).__name__)
+        return UploadResult(status="success", path=info.path, size=info.size_bytes)
+
+    async def get_stats(self) -> StockStats:
+        """Answer ray-agents' own statistics."""
+        session = self._require(self._session)
+        running = self.container is not None and await asyncio.to_thread(
+            containers.is_running, self.container
+        )
+        return StockStats(
+            session_id=self.session_id,
+            execution_count=session.execution_count,
+            created_at=session.created_at,
+            uptime=time.time() - session.created_at,
+            container_status="running" if running else "exited",
+        )
+
+    async def cleanup(self) -> None:
+        """End the session; ray-agents kills this actor right after.
+
+        A recorder is given a moment to take what it has not; the reason is left on disk.
+        """
+        session = self._require(self._session)
+        await self.shutdown(CLEANED_BY_TOOLS)
+        await asyncio.to_thread(self._leave_last_words, session)
+        await session.recorded(seconds=3.0)
+
+    def _leave_last_words(self, session: Session) -> None:
+        words = {
+            "reason": session.stopped_reason,
+            "failed": session.failed,
+            "last_active_at": session.last_active_at,
+        }
+        target = self._require(self._storage).folder / "ended.json"
+        target.write_text(json.dumps(words))
+
+
+def _tool_result(record: ExecutionRecord, limit: float) -> ExecutionResult | ExecutionError:
+    if record.status is ExecutionStatus.TIMED_OUT:
+        message = f"Execution timed out after {limit:g} seconds"
+        return _tool_error(record.execution_id, "TimeoutError", message)
+    if record.status is ExecutionStatus.LOST and record.error is not None:
+        return _tool_error(record.execution_id, record.error.name, record.error.value)
+    traceback = record.error.traceback if record.error is not None else ""
+    return ExecutionResult(
+        status="success" if record.exit_code == 0 else "error",
+        stdout=record.stdout,
+        stderr=record.stderr + traceback,
+        exit_code=record.exit_code or 0,
+        execution_id=record.execution_id,
+    )
+
+
+def _tool_error(execution_id: str, name: str, message: str) -> ExecutionError:
+    return ExecutionError(status="error", error=message, error_type=name, execution_id=execution_id)
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) and 0 <= value < 1_000_000 else 0

@@ -1,0 +1,223 @@
+"""A Docker client whose containers are hardened, whoever asks for them.
+
+ray-agents makes the containers; it is handed this client, which adds what it leaves out.
+"""
+
+import logging
+import socket
+from dataclasses import dataclass
+from typing import Any
+
+import docker
+import requests
+from docker.models.containers import Container
+from docker.types import LogConfig, Mount, Ulimit
+
+from services.executor.messages import SessionSpec
+from services.executor.paths import SANDBOX_UID
+
+logger = logging.getLogger(__name__)
+
+INIT_UID = SANDBOX_UID - 1
+"""Owner of the init, so that the code can't signal it."""
+TMPFS_BYTES = 64 * 1024 * 1024
+SHM_BYTES = 64 * 1024 * 1024
+LABEL = "sandbox-api"
+DOCKER_TIMEOUT_SECONDS = 60
+HTTP_CONFLICT = 409
+
+
+@dataclass(frozen=True, slots=True)
+class Mounts:
+    """The only folders of the host that a container sees."""
+
+    workspace: str
+    packages: str
+    program: str
+    library: str
+
+
+def hardening(spec: SessionSpec, mounts: Mounts) -> dict[str, Any]:
+    """Return Docker's options for a sandbox: what is not named here is Docker's default."""
+    limits = spec.limits
+    return {
+        "runtime": spec.runtime,
+        "init": True,
+        "entrypoint": ["sleep", "infinity"],
+        "command": None,
+        "user": f"{INIT_UID}:{INIT_UID}",
+        "working_dir": "/workspace",
+        "environment": {},
+        "tty": False,
+        "stdin_open": False,
+        "network_mode": "none",
+        "read_only": True,
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges:true"],
+        "privileged": False,
+        "mem_limit": limits.memory_bytes,
+        "memswap_limit": limits.memory_bytes,
+        "cpu_period": 100_000,
+        "cpu_quota": int(limits.cpus * 100_000),
+        "pids_limit": limits.processes + 128,
+        "ipc_mode": "private",
+        "shm_size": SHM_BYTES,
+        "tmpfs": {"/tmp": f"size={TMPFS_BYTES},mode=1777,nosuid,nodev"},  # noqa: S108
+        "ulimits": [
+            Ulimit(name="core", soft=0, hard=0),
+            Ulimit(name="nofile", soft=4096, hard=4096),
+        ],
+        "log_config": LogConfig(type=LogConfig.types.NONE),
+        "hostname": "sandbox",
+        "labels": {
+            f"{LABEL}.instance": spec.instance,
+            f"{LABEL}.session": spec.session_id,
+            f"{LABEL}.sandbox": spec.sandbox_id,
+            f"{LABEL}.owner": spec.owner_id,
+        },
+        "volumes": None,
+        "mounts": [
+            _bind(mounts.workspace, "/workspace", read_only=False),
+            _bind(mounts.packages, "/packages", read_only=True),
+            _bind(mounts.program, "/opt/interpreter/program", read_only=True),
+            _bind(mounts.library, "/opt/interpreter/lib", read_only=True),
+        ],
+    }
+
+
+def _bind(source: str, target: str, *, read_only: bool) -> Mount:
+    return Mount(target, source, type="bind", read_only=read_only, propagation="rprivate")
+
+
+class HardenedClient:
+    """Docker's client as ray-agents uses it, with `containers.run` hardened."""
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        """Connect as the environment says; `options` go over what a caller asks for."""
+        self._client = docker.from_env(timeout=DOCKER_TIMEOUT_SECONDS)
+        self.containers = _HardenedContainers(self._client, options)
+        self.images = self._client.images
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+
+class _HardenedContainers:
+    def __init__(self, client: docker.DockerClient, options: dict[str, Any]) -> None:
+        self._client = client
+        self._options = options
+
+    def get(self, name: str) -> Container:
+        """Find a container by name or id."""
+        return self._client.containers.get(name)
+
+    def run(self, image: str, name: str, **_asked: object) -> Container:
+        """Create and start a container; only image and name are the caller's."""
+        container = self._client.containers.create(image, name=name, **self._options)
+        try:
+            container.start()
+        except BaseException:
+            container.remove(force=True)
+            raise
+        return container
+
+
+def open_exec(
+    container: Container, command: tuple[str, ...], user: str, environment: dict[str, str]
+) -> socket.socket:
+    """Run a command in a container and return its raw, multiplexed stream; blocking.
+
+    The command must not speak first: what it says before the socket is ours could be lost
+    in the HTTP client's buffer.
+    """
+    api = _client(container).api
+    made = api.exec_create(
+        container.id,
+        list(command),
+        stdin=True,
+        user=user,
+        environment=environment,
+        workdir="/workspace",
+    )
+    # The client's wrapper around the socket differs by transport; its stubs name none of it.
+    attached: Any = api.exec_start(made["Id"], socket=True)
+    raw: socket.socket = attached._sock.dup()  # noqa: SLF001
+    raw.setblocking(False)  # noqa: FBT003
+    attached._response.close()  # noqa: SLF001
+    return raw
+
+
+def _client(container: Container) -> docker.DockerClient:
+    client = container.client
+    if client is None:
+        msg = "the container is not connected to Docker"
+        raise docker.errors.DockerException(msg)
+    return client
+
+
+def kill(container: Container | None) -> None:
+    """End a container at once; one that does not run any more is no error."""
+    if container is None:
+        return
+    try:
+        container.kill()
+    except docker.errors.NotFound:
+        return
+    except docker.errors.APIError as error:
+        if error.status_code != HTTP_CONFLICT:
+            raise
+
+
+def remove(client: HardenedClient, name: str) -> None:
+    """Remove a container by name, running or not; one that is not there is no error."""
+    try:
+        client.containers.get(name).remove(force=True)
+    except docker.errors.NotFound:
+        return
+
+
+def is_running(container: Container) -> bool:
+    """Ask Docker whether the container runs."""
+    container.reload()
+    return bool(container.status == "running")
+
+
+def cause_of_death(container: Container | None, memory_bytes: int) -> str:
+    """Say in plain words why a container is dead, as far as Docker knows."""
+    if container is None:
+        return "it was stopped"
+    try:
+        container.reload()
+    except docker.errors.NotFound:
+        return "its container was removed from outside"
+    except (docker.errors.DockerException, requests.RequestException, OSError) as error:
+        return f"Docker does not answer ({error})"
+    state = container.attrs.get("State", {})
+    if state.get("Running"):
+        return "the interpreter's supervisor was killed"
+    megabytes = memory_bytes // (1024 * 1024)
+    if state.get("OOMKilled"):
+        return f"it ran out of its {megabytes} MB of memory"
+    return (
+        f"its container ended with code {state.get('ExitCode')}: it ran out of its "
+        f"{megabytes} MB of memory, or was killed from outside"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerUsage:
+    """What a container uses now."""
+
+    status: str
+    memory_bytes: int
+    cpu_seconds: float
+
+
+def usage(container: Container) -> ContainerUsage:
+    """Read a container's memory and CPU time from Docker; blocking."""
+    container.reload()
+    stats = _client(container).api.stats(str(container.id), stream=False, one_shot=True)
+    memory = stats.get("memory_stats", {}).get("usage", 0)
+    nanoseconds = stats.get("cpu_stats", {}).get("cpu_usage", {}).get("total_usage", 0)
+    return ContainerUsage(str(container.status), int(memory), float(nanoseconds) / 1e9)

@@ -1,0 +1,231 @@
+"""One execution as its session holds it: its events for readers, its record for history."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+from services.executor.incoming import Ask
+from services.executor.log import EventLog
+from services.executor.messages import (
+    Cleared,
+    CodeError,
+    Display,
+    DisplayData,
+    Errored,
+    EventBatch,
+    ExecutionKind,
+    ExecutionRecord,
+    ExecutionStatus,
+    Finished,
+    InputRequested,
+    OutputStream,
+    Queued,
+    Started,
+)
+from services.executor.transcript import Decoder, HeadTail, Results
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How an execution ended."""
+
+    status: ExecutionStatus
+    exit_code: int
+    error: CodeError | None = None
+    interpreter_restarted: bool = False
+
+
+def lost(reason: str, *, name: str = "SandboxDied") -> Verdict:
+    """Make the verdict of an execution whose sandbox died under it."""
+    message = f"The sandbox died under the execution: {reason}."
+    return Verdict(ExecutionStatus.LOST, 137, CodeError(name, message, ""), True)
+
+
+class Stopwatch:
+    """Seconds that code ran: what it waited for readers or for an installation is left out."""
+
+    def __init__(self) -> None:
+        """Begin stopped at zero."""
+        self._began: float | None = None
+        self._paused_at: float | None = None
+        self._paused = 0.0
+        self._pauses = 0
+
+    def start(self) -> None:
+        """Begin to count."""
+        self._began = time.monotonic()
+
+    def pause(self) -> None:
+        """Stop counting; pauses may overlap."""
+        self._pauses += 1
+        if self._pauses == 1:
+            self._paused_at = time.monotonic()
+
+    def resume(self) -> None:
+        """Count again, once every pause is over."""
+        self._pauses -= 1
+        if not self._pauses and self._paused_at is not None:
+            self._paused += time.monotonic() - self._paused_at
+            self._paused_at = None
+
+    @property
+    def seconds(self) -> float:
+        """Seconds counted until now."""
+        if self._began is None:
+            return 0.0
+        end = self._paused_at if self._paused_at is not None else time.monotonic()
+        return end - self._began - self._paused
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the start, pauses included."""
+        return 0.0 if self._began is None else time.monotonic() - self._began
+
+
+class Execution:
+    """Collects what an execution tells; ends exactly once."""
+
+    def __init__(self, execution_id: str, kind: ExecutionKind) -> None:
+        """Begin QUEUED."""
+        self.id = execution_id
+        self.kind = kind
+        self.log = EventLog()
+        self.stopwatch = Stopwatch()
+        self.status = ExecutionStatus.QUEUED
+        self.ended = asyncio.Event()
+        self.changes = 0
+        """Grows with each change of an ended record, so that it is recorded again."""
+        self.input_seq: int | None = None
+        self.interrupted = False
+        self.execution_count: int | None = None
+        self._created_at = time.time()
+        self._started_at: float | None = None
+        self._finished_at: float | None = None
+        self._duration_ms: float | None = None
+        self._verdict: Verdict | None = None
+        self._error: CodeError | None = None
+        self._texts = {stream: HeadTail() for stream in OutputStream}
+        self._decoders = {stream: Decoder() for stream in OutputStream}
+        self._results = Results()
+
+    def queue(self, position: int) -> None:
+        """Say how many are before it."""
+        self.log.add(lambda seq, at: Queued(seq, at, position))
+
+    def start(self) -> None:
+        """Say that the code begins to run."""
+        self.status = ExecutionStatus.RUNNING
+        self._started_at = time.time()
+        self.stopwatch.start()
+        self.log.add(Started)
+
+    def output(self, stream: OutputStream, data: bytes) -> None:
+        """Take bytes of one stream; after the end they go to the record alone."""
+        self._text(stream, self._decoders[stream].feed(data))
+
+    def _text(self, stream: OutputStream, text: str) -> None:
+        if not text:
+            return
+        self._texts[stream].add(text)
+        if self.ended.is_set():
+            self.changes += 1
+        else:
+            self.log.output(stream, text)
+
+    def display(self, data: DisplayData, size: int) -> None:
+        """Take a value or a figure."""
+        self._results.add(data, size)
+        if self.ended.is_set():
+            self.changes += 1
+        else:
+            self.log.add(lambda seq, at: Display(seq, at, data))
+
+    def clear(self, *, wait: bool) -> None:
+        """Take the wish to clear what was shown."""
+        if not self.ended.is_set():
+            self.log.add(lambda seq, at: Cleared(seq, at, wait))
+
+    def ask(self, question: Ask) -> None:
+        """Take a question; `input_seq` is open until it is answered."""
+        event = self.log.add(
+            lambda seq, at: InputRequested(seq, at, question.prompt, question.password)
+        )
+        self.input_seq = event.seq
+
+    def fail(self, error: CodeError) -> None:
+        """Take the exception that the code raised; the end follows."""
+        self._error = error
+
+    def finish(self, verdict: Verdict) -> None:
+        """End it; later calls are without effect."""
+        if self.ended.is_set():
+            return
+        for stream, decoder in self._decoders.items():
+            self._text(stream, decoder.finish())
+        error = verdict.error or self._error
+        if error is not None and verdict.status is not ExecutionStatus.SUCCEEDED:
+            self._error = error
+            self.log.add(lambda seq, at: Errored(seq, at, error))
+        else:
+            self._error = None
+        self._verdict = verdict
+        self.status = verdict.status
+        self.input_seq = None
+        self._finished_at = time.time()
+        self._duration_ms = self.stopwatch.elapsed * 1000
+        duration = self._duration_ms
+        self.log.add(
+            lambda seq, at: Finished(
+                seq,
+                at,
+                verdict.status,
+                verdict.exit_code,
+                duration,
+                verdict.interpreter_restarted,
+            )
+        )
+        self.log.hurry()
+        self.ended.set()
+
+    @property
+    def weight(self) -> int:
+        """Bytes that the record takes, about."""
+        return sum(text.weight for text in self._texts.values()) + self._results.weight
+
+    @property
+    def error(self) -> CodeError | None:
+        """The exception taken so far."""
+        return self._error
+
+    def record(self) -> ExecutionRecord:
+        """Return the execution as it is now."""
+        verdict = self._verdict
+        truncated = any(text.truncated for text in self._texts.values())
+        return ExecutionRecord(
+            execution_id=self.id,
+            kind=self.kind,
+            status=self.status,
+            exit_code=verdict.exit_code if verdict else None,
+            stdout=self._texts[OutputStream.STDOUT].text,
+            stderr=self._texts[OutputStream.STDERR].text,
+            output_truncated=truncated or self._results.truncated,
+            results=tuple(self._results.kept),
+            error=self._error if verdict else None,
+            execution_count=self.execution_count,
+            created_at=self._created_at,
+            started_at=self._started_at,
+            finished_at=self._finished_at,
+            duration_ms=self._duration_ms,
+            last_seq=self.log.last_seq,
+            interpreter_restarted=bool(verdict and verdict.interpreter_restarted),
+        )
+
+    async def read(
+        self, after: int, max_bytes: int, wait_seconds: float, reader_id: str
+    ) -> EventBatch:
+        """Wait for events after `after`."""
+        events = await self.log.read(after, max_bytes, wait_seconds, reader_id)
+        ended = bool(events) and isinstance(events[-1], Finished)
+        if self.log.ended and after >= self.log.last_seq:
+            ended = True
+        return EventBatch(self.id, events, ended)

@@ -1,0 +1,129 @@
+"""The interpreter's end of the control socket: one frame at a time, whoever sends it.
+
+User code interrupts, forks and threads around it, so a frame is never sent or read by
+halves, and a forked copy of the process neither sends nor reads.
+"""
+
+import os
+import select
+import signal
+import socket
+import threading
+from collections import deque
+from collections.abc import Callable
+from types import FrameType
+
+from . import frames
+
+READ_BYTES = 64 * 1024
+
+
+class Channel:
+    """Send frames, and wait for replies, from any thread of this process."""
+
+    def __init__(self, control: socket.socket) -> None:
+        """Own the socket; descriptors of forks are closed at once."""
+        control.setblocking(False)  # noqa: FBT003
+        self.socket = control
+        self.wake: Callable[[], None] = lambda: None
+        self._pid = os.getpid()
+        self._parser = frames.Parser()
+        self._reading = threading.Lock()
+        self._writing = threading.Lock()
+        self._inbox: dict[int, deque[frames.Payload]] = {}
+        self._guards = 0
+        self._interrupted = False
+        self._main = threading.main_thread()
+        os.register_at_fork(after_in_child=self._forget)
+
+    @property
+    def foreign(self) -> bool:
+        """Whether this process is a forked copy, which must not serve."""
+        return os.getpid() != self._pid
+
+    def _forget(self) -> None:
+        self.socket.close()
+        self._reading = threading.Lock()
+        self._writing = threading.Lock()
+
+    def on_interrupt(self, _signal: int, _frame: FrameType | None) -> None:
+        """Raise KeyboardInterrupt, or do so once the frame under way is whole."""
+        if self._guards:
+            self._interrupted = True
+        else:
+            raise KeyboardInterrupt
+
+    def install_handler(self) -> None:
+        """Take SIGINT for this process."""
+        signal.signal(signal.SIGINT, self.on_interrupt)
+
+    def _enter(self) -> None:
+        if threading.current_thread() is self._main:
+            self._guards += 1
+
+    def _leave(self) -> None:
+        if threading.current_thread() is not self._main:
+            return
+        self._guards -= 1
+        if self._interrupted and not self._guards:
+            self._interrupted = False
+            raise KeyboardInterrupt
+
+    def send(self, kind: int, payload: frames.Payload) -> None:
+        """Send a frame whole; waits while the node takes nothing."""
+        if self.foreign:
+            return
+        frame = memoryview(frames.encode(kind, payload))
+        self._enter()
+        try:
+            with self._writing:
+                while frame:
+                    try:
+                        frame = frame[self.socket.send(frame) :]
+                    except BlockingIOError:
+                        select.select([], [self.socket], [])
+        finally:
+            self._leave()
+
+    def take(self, kind: int) -> frames.Payload | None:
+        """Read what has come, without waiting, and return the oldest frame of a kind."""
+        self._enter()
+        try:
+            if self._reading.acquire(blocking=False):
+                try:
+                    self._read()
+                finally:
+                    self._reading.release()
+            waiting = self._inbox.get(kind)
+            return waiting.popleft() if waiting else None
+        finally:
+            self._leave()
+
+    def _read(self) -> None:
+        while True:
+            try:
+                data = self.socket.recv(READ_BYTES)
+            except BlockingIOError:
+                return
+            if not data:
+                os._exit(0)
+            for kind, body in self._parser.feed(data):
+                payload = frames.decode(body) if body else {}
+                self._inbox.setdefault(kind, deque()).append(payload)
+                if kind == frames.EXECUTE:
+                    self.wake()
+
+    def wait(self, kind: int) -> frames.Payload:
+        """Wait for a frame of a kind; an interrupt ends the wait."""
+        while True:
+            payload = self.take(kind)
+            if payload is not None:
+                return payload
+            # Bounded, because another thread may have read the frame meanwhile.
+            select.select([self.socket], [], [], 0.05)
+
+    def show(self, kind: int, payload: frames.Payload) -> None:
+        """Send a frame in its place between what was printed before and what comes after."""
+        if not self.foreign:
+            self.send(kind, payload)
+            self.wait(frames.RELAYED)

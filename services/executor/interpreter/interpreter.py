@@ -1,0 +1,234 @@
+"""The interpreter process: takes one cell after the other from the channel and runs it."""
+
+import asyncio
+import builtins
+import contextlib
+import getpass
+import importlib
+import os
+import shlex
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from typing import Any, NoReturn
+
+from . import frames
+from . import shell as shells
+from . import streams
+from .channel import Channel
+from .clones import Clones
+from IPython.core.error import UsageError
+
+LIBRARY = "/opt/interpreter/lib"
+PACKAGES = "/packages/current"
+WORKSPACE = "/workspace"
+
+
+def prepare() -> Callable[[socket.socket, frames.Payload], None]:
+    """Do before the fork what need not be done after it; return the interpreter's main."""
+    shell = shells.create()
+    return lambda control, setup: run(shell, control, setup)
+
+
+def run(shell: shells.Shell, control: socket.socket, setup: frames.Payload) -> None:
+    """Serve as the interpreter until the supervisor ends it."""
+    os.environ.update({str(k): str(v) for k, v in dict(setup.get("environment") or {}).items()})
+    os.chdir(WORKSPACE)
+    sys.path[:] = _search_path(sys.path)
+    Interpreter(Channel(control), shell).serve()
+
+
+def _search_path(path: list[str]) -> list[str]:
+    """Look in the workspace, the standard library, installed packages, the image's, ours."""
+    standard = [entry for entry in path if not entry.endswith("-packages")]
+    return ["", *standard, PACKAGES, *(entry for entry in path if entry not in standard), LIBRARY]
+
+
+class Interpreter:
+    """One shell, one event loop, one cell at a time."""
+
+    def __init__(self, channel: Channel, shell: shells.Shell) -> None:
+        """Put streams, input, signals and the shell in place."""
+        self._channel = channel
+        self._outputs = streams.install(lambda prompt: self.ask(prompt))
+        self._loop = self._new_loop()
+        self._packages: object = None
+        self._clones = Clones()
+        self._shell = shell
+        shells.attach(channel)
+        self._shell.loop_runner = self._run_coroutine
+        self._shell.register_magic_function(self.pip, "line", "pip")
+        for name in ("exit", "quit"):
+            self._shell.user_ns[name] = _exit
+        builtins.input = self._input
+        getpass.getpass = lambda prompt="Password: ", *_a, **_k: self.ask(prompt, password=True)
+        channel.install_handler()
+
+    def serve(self) -> None:
+        """Run cells until the process is ended; a forked copy that comes here ends itself."""
+        while True:
+            if self._channel.foreign:
+                streams.flush(*self._outputs)
+                os._exit(0)
+            with contextlib.suppress(KeyboardInterrupt):
+                request = self._next()
+                self._cell(request)
+
+    def _new_loop(self) -> asyncio.AbstractEventLoop:
+        loop = asyncio.new_event_loop()
+        self._channel.wake = lambda: loop.call_soon_threadsafe(lambda: None)
+        return loop
+
+    def _next(self) -> frames.Payload:
+        """Wait for a cell while the tasks that earlier cells began go on."""
+        request = self._channel.take(frames.EXECUTE)
+        if request is not None:
+            return request
+        if self._loop.is_closed():
+            self._loop = self._new_loop()
+        return self._loop.run_until_complete(self._wait())
+
+    async def _wait(self) -> frames.Payload:
+        readable = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._channel.socket, readable.set)
+        self._channel.wake = lambda: loop.call_soon_threadsafe(readable.set)
+        try:
+            while True:
+                request = self._channel.take(frames.EXECUTE)
+                if request is not None:
+                    return request
+                readable.clear()
+                await readable.wait()
+        finally:
+            loop.remove_reader(self._channel.socket)
+
+    def _run_coroutine(self, coroutine: Coroutine[Any, Any, Any]) -> Any:  # noqa: ANN401
+        """Run a cell with a top-level await; an interrupt cancels it."""
+        task = self._loop.create_task(coroutine)
+        try:
+            return self._loop.run_until_complete(task)
+        except KeyboardInterrupt:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError, KeyboardInterrupt):
+                self._loop.run_until_complete(task)
+            raise
+
+    def _cell(self, request: frames.Payload) -> None:
+        outcome: frames.Payload = {"run": request.get("run"), "exit_code": 1}
+        try:
+            with _environment(request.get("environment") or {}):
+                self._prepare(request)
+                if request.get("shell"):
+                    outcome["exit_code"] = self._command(str(request.get("code")))
+                else:
+                    outcome |= self._code(str(request.get("code")))
+        except KeyboardInterrupt as error:
+            self._channel.send(frames.ERROR, shells.describe(error))
+            outcome |= {"exit_code": 130, "raised": "KeyboardInterrupt"}
+        if self._channel.foreign:
+            return
+        self._clones.end()
+        streams.flush(*self._outputs)
+        self._channel.send(frames.DONE, outcome)
+
+    def _prepare(self, request: frames.Payload) -> None:
+        asyncio.set_event_loop(self._loop)
+        packages = request.get("packages")
+        if packages != self._packages:
+            self._packages = packages
+            importlib.invalidate_caches()
+
+    def _command(self, command: str) -> int:
+        return subprocess.run(command, shell=True, check=False).returncode  # noqa: S602
+
+    def _code(self, code: str) -> frames.Payload:
+        shell = self._shell
+        shell.failure = None
+        result = shell.run_cell(code, store_history=True)
+        error = result.error_before_exec or result.error_in_exec
+        count = {"execution_count": result.execution_count}
+        if error is None:
+            return {"exit_code": 0, **count}
+        if isinstance(error, SystemExit):
+            return {"exit_code": _exit_code(error), **count}
+        failure = shell.failure or shells.describe(error)
+        if not self._channel.foreign:
+            streams.flush(*self._outputs)
+            self._channel.send(frames.ERROR, failure)
+        raised = type(error).__name__
+        return {"exit_code": 130 if raised == "KeyboardInterrupt" else 1, "raised": raised, **count}
+
+    def ask(self, prompt: str, *, password: bool = False) -> str:
+        """Ask whoever reads the execution for one line."""
+        streams.flush(*self._outputs)
+        self._channel.show(frames.ASK, {"prompt": str(prompt), "password": password})
+        return str(self._channel.wait(frames.INPUT).get("text", ""))
+
+    def _input(self, prompt: object = "", /) -> str:
+        return self.ask(str(prompt))
+
+    def pip(self, line: str) -> None:
+        """Install packages: `%pip install [-q] [-U] NAME ...`; the node downloads the wheels."""
+        quiet, upgrade, names = _parse_pip(line)
+        streams.flush(*self._outputs)
+        self._channel.show(
+            frames.INSTALL, {"requirements": names, "upgrade": upgrade, "quiet": quiet}
+        )
+        answer = self._channel.wait(frames.INSTALLED)
+        importlib.invalidate_caches()
+        if not answer.get("ok"):
+            raise UsageError(str(answer.get("message")))
+
+
+def _parse_pip(line: str) -> tuple[bool, bool, list[str]]:
+    words = shlex.split(line)
+    if words[:1] != ["install"]:
+        msg = "only %pip install is there; `importlib.metadata` lists what is installed"
+        raise UsageError(msg)
+    quiet = upgrade = False
+    names = []
+    for word in words[1:]:
+        if word in ("-q", "-qq", "-qqq", "--quiet"):
+            quiet = True
+        elif word in ("-U", "--upgrade"):
+            upgrade = True
+        elif word.startswith("-"):
+            msg = f"{word} is not taken: %pip install [-q] [-U] NAME[==VERSION] ..."
+            raise UsageError(msg)
+        else:
+            names.append(word)
+    if not names:
+        msg = "name a package: %pip install NAME"
+        raise UsageError(msg)
+    return quiet, upgrade, names
+
+
+def _exit(code: object = None) -> NoReturn:
+    raise SystemExit(code)
+
+
+def _exit_code(error: SystemExit) -> int:
+    code = error.code
+    if code is None:
+        return 0
+    if isinstance(code, int):
+        return int(code) & 0xFF
+    sys.stderr.write(f"{code}\n")
+    return 1
+
+
+@contextlib.contextmanager
+def _environment(variables: Mapping[str, object]) -> Iterator[None]:
+    """Set variables for one cell, and put back what they covered."""
+    covered = {name: os.environ.get(name) for name in variables}
+    os.environ.update({str(name): str(value) for name, value in variables.items()})
+    try:
+        yield
+    finally:
+        for name, value in covered.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -1,0 +1,383 @@
+"""The process that holds the stream to the node and forks the interpreter.
+
+It never runs the user's code. Output of the code's descriptors 1 and 2 comes to it by pipes,
+so nothing that was written is lost when the interpreter dies, and it is forked again from
+here, with all imports done, in milliseconds. It is the sandbox's uid like the code, hence
+not dumpable; code that kills it anyway only ends its own stream.
+"""
+
+import contextlib
+import ctypes
+import fcntl
+import os
+import platform
+import resource
+import selectors
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from . import frames
+
+PIPE_BYTES = 1024 * 1024
+READ_BYTES = 128 * 1024
+HIGH_WATER = 512 * 1024
+"""Above this many bytes on their way to the node, nothing more is taken from the code."""
+ANSWERED = frozenset({frames.DISPLAY, frames.CLEAR, frames.ASK, frames.INSTALL})
+PASSED = ANSWERED | {frames.ERROR, frames.DONE}
+PR_SET_DUMPABLE = 4
+F_SETPIPE_SZ = 1031
+DESCRIPTORS = 256
+"""More than this process ever opens; whatever lies above is closed for the code."""
+
+Run = Callable[[socket.socket, dict[str, Any]], None]
+
+
+class Supervisor:
+    """One stream to the node, one interpreter at a time."""
+
+    def __init__(self, run: Run) -> None:
+        """Serve on descriptors 0 and 1; `run` is the interpreter's main, called in the fork."""
+        self._run = run
+        self._in = os.dup(0)
+        self._out = os.dup(1)
+        os.set_blocking(self._in, False)  # noqa: FBT003
+        os.set_blocking(self._out, False)  # noqa: FBT003
+        self._outgoing = bytearray()
+        self._commands = frames.Parser()
+        self._selector = selectors.DefaultSelector()
+        self._setup: frames.Payload = {}
+        self._child: Child | None = None
+        self._generation = 0
+        self._serving = True
+
+    def serve(self) -> None:
+        """Pump frames until the node's end of the stream is closed."""
+        self._protect()
+        self._selector.register(self._in, selectors.EVENT_READ, self._read_commands)
+        while self._serving:
+            self._step()
+        _end_all_others()
+
+    def _protect(self) -> None:
+        """Keep the code out of this process, and its descriptors away from 0, 1 and 2."""
+        ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+        null = os.open("/dev/null", os.O_RDWR)
+        for descriptor in (0, 1):
+            os.dup2(null, descriptor)
+        os.close(null)
+        wake_read, wake_write = os.pipe()
+        os.set_blocking(wake_read, False)  # noqa: FBT003
+        os.set_blocking(wake_write, False)  # noqa: FBT003
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        self._selector.register(wake_read, selectors.EVENT_READ, self._reap)
+
+    def _step(self) -> None:
+        events = selectors.EVENT_WRITE if self._outgoing else 0
+        self._watch(self._out, events, self._flush)
+        child = self._child
+        if child is not None:
+            wanted = selectors.EVENT_READ if len(self._outgoing) < HIGH_WATER else 0
+            for descriptor, handler in child.handlers(self):
+                self._watch(descriptor, wanted, handler)
+            if child.incoming and child.control not in child.closed:
+                self._watch(child.control, wanted | selectors.EVENT_WRITE, self.read_control)
+        for key, _ in self._selector.select():
+            if key.fd in self._selector.get_map():
+                key.data(key.fd)
+
+    def _watch(self, descriptor: int, events: int, handler: Callable[[int], None]) -> None:
+        registered = self._selector.get_map().get(descriptor)
+        if registered is None:
+            if events:
+                self._selector.register(descriptor, events, handler)
+        elif not events:
+            self._selector.unregister(descriptor)
+        elif registered.events != events or registered.data != handler:
+            self._selector.modify(descriptor, events, handler)
+
+    # The node's side.
+
+    def _read_commands(self, descriptor: int) -> None:
+        try:
+            data = os.read(descriptor, READ_BYTES)
+        except BlockingIOError:
+            return
+        if not data:
+            self._serving = False
+            return
+        for kind, body in self._commands.feed(data):
+            self._command(kind, body)
+
+    def _command(self, kind: int, body: bytes) -> None:
+        child = self._child
+        if kind == frames.SETUP:
+            self._setup = frames.decode(body)
+            self._send(frames.encode(frames.HELLO, _hello()))
+            self._start_child()
+        elif kind == frames.REPLACE:
+            self._replace()
+        elif kind == frames.COUNT:
+            self._send(frames.encode(frames.COUNTED, {"processes": _count_processes()}))
+        elif kind == frames.SURVEY:
+            self._send(frames.encode(frames.SURVEYED, _survey()))
+        elif kind == frames.INTERRUPT and child is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGINT)
+        elif kind in (frames.EXECUTE, frames.INPUT, frames.INSTALLED) and child is not None:
+            child.incoming += frames.pack(kind, body)
+            self.read_control(child.control)
+
+    def _send(self, frame: bytes) -> None:
+        self._outgoing += frame
+        self._flush(self._out)
+
+    def _flush(self, _descriptor: int) -> None:
+        outgoing = self._outgoing
+        try:
+            while outgoing:
+                with memoryview(outgoing) as view, view[:READ_BYTES] as part:
+                    written = os.write(self._out, part)
+                del outgoing[:written]
+        except BlockingIOError:
+            return
+        except OSError:
+            self._serving = False
+
+    # The interpreter's side.
+
+    def _start_child(self) -> None:
+        self._generation += 1
+        self._child = Child(self._run, self._setup, self._selector)
+        self._send(frames.encode(frames.READY, {"generation": self._generation}))
+
+    def _replace(self) -> None:
+        """End every process but the init and this one, and fork a fresh interpreter."""
+        _end_all_others()
+        child, self._child = self._child, None
+        if child is not None:
+            self._drain(child)
+            child.close(self._selector)
+        self._start_child()
+
+    def read_output(self, descriptor: int) -> None:
+        """Take what is in a pipe of the code's, and send it on."""
+        child = self._child
+        if child is not None:
+            self._pump(child, descriptor)
+
+    def _pump(self, child: "Child", descriptor: int) -> int:
+        try:
+            data = os.read(descriptor, READ_BYTES)
+        except (BlockingIOError, OSError):
+            return 0
+        if not data:
+            self._watch(descriptor, 0, self.read_output)
+            child.closed.add(descriptor)
+            return 0
+        stream = b"\x01" if descriptor == child.stdout else b"\x02"
+        self._send(frames.pack(frames.OUTPUT, stream + data))
+        return len(data)
+
+    def _drain(self, child: "Child") -> None:
+        """Send what the code has written until now: bounded by what two pipes can hold."""
+        for descriptor in (child.stdout, child.stderr):
+            taken = 0
+            while descriptor not in child.closed and taken <= PIPE_BYTES:
+                count = self._pump(child, descriptor)
+                if not count:
+                    break
+                taken += count
+
+    def read_control(self, _descriptor: int) -> None:
+        """Exchange frames with the interpreter; its own go on after what it printed before."""
+        child = self._child
+        if child is None:
+            return
+        child.write()
+        for kind, body in child.read():
+            self._drain(child)
+            if kind in PASSED:
+                self._send(frames.pack(kind, body))
+            if kind in ANSWERED:
+                child.incoming += frames.pack(frames.RELAYED, b"")
+                child.write()
+
+    def _reap(self, descriptor: int) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.read(descriptor, READ_BYTES)
+        child = self._child
+        if child is None:
+            return
+        try:
+            pid, status = os.waitpid(child.pid, os.WNOHANG)
+        except ChildProcessError:
+            pid, status = child.pid, 0
+        if pid:
+            self._bury(child, os.waitstatus_to_exitcode(status))
+
+    def _bury(self, child: "Child", exit_code: int) -> None:
+        """The interpreter is dead: send the last of it, say so, and fork another."""
+        self.read_control(child.control)
+        self._drain(child)
+        _end_all_others()
+        self._child = None
+        child.close(self._selector)
+        self._send(frames.encode(frames.DIED, {"exit_code": exit_code}))
+        self._start_child()
+
+
+class Child:
+    """The forked interpreter, its two pipes and its control socket."""
+
+    def __init__(self, run: Run, setup: frames.Payload, selector: selectors.BaseSelector) -> None:
+        """Fork; the child never returns from here."""
+        out_read, out_write = _pipe()
+        err_read, err_write = _pipe()
+        ours, theirs = socket.socketpair()
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                signal.set_wakeup_fd(-1)
+                selector.close()
+                ours.close()
+                _become_interpreter(out_write, err_write, theirs.fileno(), setup)
+                run(theirs, setup)
+            finally:
+                os._exit(1)
+        for descriptor in (out_write, err_write):
+            os.close(descriptor)
+        theirs.close()
+        ours.setblocking(False)  # noqa: FBT003
+        self.stdout = out_read
+        self.stderr = err_read
+        self.incoming = bytearray()
+        self.closed: set[int] = set()
+        self._socket = ours
+        self.control = ours.fileno()
+        self._parser = frames.Parser()
+
+    def handlers(self, owner: Supervisor) -> list[tuple[int, Callable[[int], None]]]:
+        """Return what to watch for reading, and who reads it."""
+        watched = [(self.control, owner.read_control)] if self.control not in self.closed else []
+        return watched + [
+            (descriptor, owner.read_output)
+            for descriptor in (self.stdout, self.stderr)
+            if descriptor not in self.closed
+        ]
+
+    def write(self) -> None:
+        """Give the interpreter what it can take of its commands."""
+        incoming = self.incoming
+        try:
+            while incoming:
+                with memoryview(incoming) as view, view[:READ_BYTES] as part:
+                    sent = self._socket.send(part)
+                del incoming[:sent]
+        except BlockingIOError:
+            return
+        except OSError:
+            incoming.clear()
+
+    def read(self) -> list[tuple[int, bytes]]:
+        """Return the frames that have come whole; a broken one ends the interpreter."""
+        taken: list[tuple[int, bytes]] = []
+        try:
+            while data := self._socket.recv(READ_BYTES):
+                taken += self._parser.feed(data)
+            self.closed.add(self.control)
+        except BlockingIOError:
+            return taken
+        except (OSError, frames.FrameError):
+            self.closed.add(self.control)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        return taken
+
+    def close(self, selector: selectors.BaseSelector) -> None:
+        """Close the descriptors; reap the process where that is still to do."""
+        for descriptor in (self.stdout, self.stderr, self.control):
+            if selector.get_map().get(descriptor) is not None:
+                selector.unregister(descriptor)
+        os.close(self.stdout)
+        os.close(self.stderr)
+        self._socket.close()
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self.pid, 0)
+
+
+def _pipe() -> tuple[int, int]:
+    read, write = os.pipe()
+    os.set_blocking(read, False)  # noqa: FBT003
+    with contextlib.suppress(OSError):
+        fcntl.fcntl(write, F_SETPIPE_SZ, PIPE_BYTES)
+    return read, write
+
+
+def _become_interpreter(stdout: int, stderr: int, keep: int, setup: frames.Payload) -> None:
+    """Take the pipes as 1 and 2, an own session for signals, and the limits."""
+    os.setsid()
+    os.dup2(stdout, 1)
+    os.dup2(stderr, 2)
+    ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for name, value in dict(setup.get("rlimits") or {}).items():
+        limit = getattr(resource, name)
+        resource.setrlimit(limit, (int(value), int(value)))
+    # The code must not find the stream to the node among its descriptors.
+    os.closerange(3, keep)
+    os.closerange(keep + 1, DESCRIPTORS)
+
+
+def _processes() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def _count_processes() -> int:
+    return len(_processes())
+
+
+def _end_all_others() -> None:
+    """Kill every process of this uid but this one, until none is left.
+
+    The init and what it holds are of another uid, and `kill(-1)` spares the caller.
+    """
+    me = os.getpid()
+    for _ in range(100):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(-1, signal.SIGKILL)
+        if not [pid for pid in _processes() if pid != me and _is_killable(pid)]:
+            return
+        time.sleep(0.005)
+
+
+def _is_killable(pid: int) -> bool:
+    """Whether `pid` is of our uid and not a zombie that somebody is about to reap."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stat:  # noqa: PTH123
+            state = stat.read().rpartition(b")")[2].split()[0]
+        return os.stat(f"/proc/{pid}").st_uid == os.getuid() and state != b"Z"  # noqa: PTH116
+    except OSError:
+        return False
+
+
+def _hello() -> frames.Payload:
+    return {
+        "python": platform.python_version(),
+        "libc": list(platform.libc_ver()),
+        "machine": platform.machine(),
+    }
+
+
+def _survey() -> frames.Payload:
+    """List the distributions that the image itself brings."""
+    from importlib import metadata
+
+    paths = [path for path in sys.path if path.startswith("/usr")]
+    found = metadata.distributions(path=paths)
+    return {"packages": {str(dist.name): str(dist.version) for dist in found}}

@@ -1,0 +1,106 @@
+"""The executions that a session remembers, within bounds, and what of them is unrecorded."""
+
+import asyncio
+from collections.abc import Collection
+
+from services.executor.errors import QueueFullError, UnknownExecutionError
+from services.executor.execution import Execution
+from services.executor.messages import ExecutionKind, ExecutionRecord
+
+KEPT = 64
+"""Ended and recorded executions whose events can still be read."""
+UNRECORDED = 1000
+"""Ended executions that wait for a recorder; over this, the session takes no more."""
+UNRECORDED_BYTES = 128 * 1024 * 1024
+ENDED_EVENTS_BYTES = 32 * 1024 * 1024
+"""Events of ended executions together, for readers that come late."""
+BATCH = 32
+
+
+class Registry:
+    """Executions by id. An ended one is kept until it is recorded, and a while longer."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self.news = asyncio.Event()
+        self.count = 0
+        self._known: dict[str, Execution] = {}
+        self._unrecorded: dict[str, int] = {}
+        """Changes of each ended execution that a recorder was told of; -1 for none."""
+
+    def find(self, execution_id: str) -> Execution | None:
+        """Return the execution, None where it is not known."""
+        return self._known.get(execution_id)
+
+    def get(self, execution_id: str) -> Execution:
+        """Return the execution. Raises `UnknownExecutionError`."""
+        execution = self._known.get(execution_id)
+        if execution is None:
+            raise UnknownExecutionError("The session does not know this execution (any more).")
+        return execution
+
+    def add(self, execution: Execution) -> None:
+        """Remember an execution. Raises `QueueFullError` while too many are unrecorded."""
+        weight = sum(self._known[known].weight for known in self._unrecorded)
+        if len(self._unrecorded) >= UNRECORDED or weight > UNRECORDED_BYTES:
+            raise QueueFullError(
+                "Too many executions wait to be recorded: try again later.", limit=UNRECORDED
+            )
+        self._known[execution.id] = execution
+        self.count += 1
+
+    def ended(self, execution: Execution) -> None:
+        """Have the execution recorded, or forget it where no record is kept of its kind."""
+        if execution.kind is ExecutionKind.TOOL:
+            self._known.pop(execution.id, None)
+            return
+        self._unrecorded[execution.id] = -1
+        self._shed_events()
+        self.news.set()
+
+    def _shed_events(self) -> None:
+        """Let the oldest ended executions' events go once all together are too many."""
+        total = 0
+        for execution in reversed(self._known.values()):
+            if execution.ended.is_set():
+                total += execution.log.weight
+                if total > ENDED_EVENTS_BYTES:
+                    execution.log.shrink()
+
+    def changed(self, execution: Execution) -> None:
+        """Have an ended execution recorded again: output came after its end."""
+        if execution.kind is ExecutionKind.TOOL or execution.id not in self._known:
+            return
+        self._unrecorded.setdefault(execution.id, -1)
+
+    def unended(self) -> list[Execution]:
+        """Return those that are queued or running."""
+        return [execution for execution in self._known.values() if not execution.ended.is_set()]
+
+    def unrecorded(self) -> tuple[ExecutionRecord, ...]:
+        """Return some ended executions that nobody has acknowledged, the oldest first."""
+        batch = list(self._unrecorded)[:BATCH]
+        for execution_id in batch:
+            self._unrecorded[execution_id] = self._known[execution_id].changes
+        return tuple(self._known[execution_id].record() for execution_id in batch)
+
+    def all_unrecorded(self) -> tuple[ExecutionRecord, ...]:
+        """Return every ended execution that nobody has acknowledged."""
+        return tuple(self._known[execution_id].record() for execution_id in self._unrecorded)
+
+    def acknowledge(self, execution_ids: Collection[str]) -> None:
+        """Forget what is recorded, save where it has changed since it was given."""
+        for execution_id in execution_ids:
+            given = self._unrecorded.get(execution_id)
+            if given is not None and given == self._known[execution_id].changes:
+                del self._unrecorded[execution_id]
+        self._trim()
+
+    def _trim(self) -> None:
+        recorded = [
+            execution_id
+            for execution_id, execution in self._known.items()
+            if execution.ended.is_set() and execution_id not in self._unrecorded
+        ]
+        for execution_id in recorded[: max(len(recorded) - KEPT, 0)]:
+            del self._known[execution_id]

@@ -1,0 +1,277 @@
+"""Runs code in the sandbox, one execution at a time, to one of its possible ends."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from services.executor import incoming
+from services.executor.errors import ExecutorError
+from services.executor.execution import Execution, Verdict, lost
+from services.executor.interpreter import frames
+from services.executor.messages import (
+    CodeError,
+    ExecuteRequest,
+    ExecutionStatus,
+    OutputStream,
+)
+from services.executor.supervision import Container, Supervision
+
+logger = logging.getLogger(__name__)
+
+INTERRUPT_GRACE_SECONDS = 2.0
+
+InstallPackages = Callable[[Execution, incoming.Install], Awaitable[str | None]]
+"""Installs for running code, its output going to that execution; returns what failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What each interpreter of a session is started with."""
+
+    environment: dict[str, str]
+    rlimits: dict[str, int]
+
+
+class Runner:
+    """Owns the interpreter; takes its frames for the execution that runs."""
+
+    def __init__(self, container: Container, setup: Setup, install: InstallPackages) -> None:
+        """Run in this container; nothing is started yet."""
+        payload: frames.Payload = {"environment": setup.environment, "rlimits": setup.rlimits}
+        self.supervision = Supervision(container, self, lambda: payload)
+        self.packages_version = 0
+        self.late: Callable[[Execution], None] = lambda _execution: None
+        """Told of output that came after its execution had ended."""
+        self._install = install
+        self._current: Execution | None = None
+        self._last: Execution | None = None
+        self._run = 0
+        self._verdict: asyncio.Future[Verdict] | None = None
+        self._poke: asyncio.Future[None] | None = None
+        self._answers: dict[int, asyncio.Future[frames.Payload]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self, execution: Execution, request: ExecuteRequest, *, shell: bool) -> None:
+        """Run to the end; every end is told to the execution, none is raised."""
+        try:
+            await self.supervision.ensure()
+        except ExecutorError as error:
+            execution.finish(lost(error.message.rstrip("."), name="SandboxNotStarted"))
+            return
+        self._run += 1
+        self._current = execution
+        self._verdict = asyncio.get_running_loop().create_future()
+        self._poke = asyncio.get_running_loop().create_future()
+        execution.start()
+        self.supervision.send(
+            frames.EXECUTE,
+            {
+                "run": self._run,
+                "code": request.code,
+                "environment": request.environment,
+                "shell": shell,
+                "packages": self.packages_version,
+            },
+        )
+        try:
+            verdict = await self._await_verdict(execution, request.timeout_seconds)
+        finally:
+            self._current, self._last = None, execution
+        execution.finish(verdict)
+        await self._revive()
+
+    async def _revive(self) -> None:
+        """Have an interpreter ready for the next execution, which tells where that fails."""
+        try:
+            await self.supervision.ensure()
+        except ExecutorError as error:
+            logger.warning("no interpreter after an execution: %s", error)
+
+    async def _await_verdict(self, execution: Execution, limit: float) -> Verdict:
+        """Wait for the end, at the latest for the limit of time or an interrupt's grace."""
+        verdict, poke = self._require_verdict(), self._poke
+        interrupted_at: float | None = None
+        while True:
+            left = limit - execution.stopwatch.seconds
+            if execution.interrupted:
+                if interrupted_at is None:
+                    interrupted_at = execution.stopwatch.seconds
+                    self.supervision.send(frames.INTERRUPT, {})
+                since = execution.stopwatch.seconds - interrupted_at
+                left = min(left, INTERRUPT_GRACE_SECONDS - since)
+            if left <= 0:
+                return await self._end(execution, interrupted=interrupted_at is not None)
+            wanted: set[asyncio.Future[Any]] = {verdict}
+            if poke is not None and not poke.done():
+                wanted.add(poke)
+            await asyncio.wait(
+                wanted, timeout=max(left, 0.001), return_when=asyncio.FIRST_COMPLETED
+            )
+            if verdict.done():
+                return verdict.result()
+
+    def _require_verdict(self) -> asyncio.Future[Verdict]:
+        if self._verdict is None:
+            msg = "no execution runs"
+            raise RuntimeError(msg)
+        return self._verdict
+
+    def interrupt(self, execution: Execution) -> None:
+        """Raise KeyboardInterrupt in the execution, once it runs; end it after a grace."""
+        execution.interrupted = True
+        if execution is self._current and self._poke is not None and not self._poke.done():
+            self._poke.set_result(None)
+
+    async def _end(self, execution: Execution, *, interrupted: bool) -> Verdict:
+        """Code does not end by itself: end every process of the sandbox."""
+        execution.log.hurry()
+        await self.supervision.replace()
+        if interrupted:
+            return interrupted_verdict(restarted=True)
+        return timed_out(execution.stopwatch.seconds)
+
+    def conclude(self, verdict: Verdict) -> bool:
+        """End what runs now with this verdict; False where nothing does."""
+        if self._verdict is None or self._verdict.done():
+            return False
+        if self._current is not None:
+            self._current.log.hurry()
+        self._verdict.set_result(verdict)
+        return True
+
+    async def restart(self) -> None:
+        """Have a fresh interpreter; what runs ends INTERRUPTED."""
+        current = self._current
+        if current is not None:
+            current.log.hurry()
+        await self.supervision.replace()
+        self.conclude(interrupted_verdict(restarted=True))
+        await self.supervision.ensure()
+
+    def answer(self, execution: Execution, text: str) -> None:
+        """Answer the open question of the execution that runs."""
+        execution.input_seq = None
+        self.supervision.send(frames.INPUT, {"text": text})
+
+    async def ask(self, command: int, reply: int, seconds: float) -> frames.Payload:
+        """Ask the supervisor something; raises `TimeoutError`."""
+        future = self._answers.get(reply)
+        if future is None or future.done():
+            future = self._answers[reply] = asyncio.get_running_loop().create_future()
+            self.supervision.send(command, {})
+        async with asyncio.timeout(seconds):
+            return await asyncio.shield(future)
+
+    async def on_frame(self, kind: int, body: bytes) -> None:
+        """Take one frame; waits while the execution's readers have to catch up."""
+        if kind in self._answers:
+            future = self._answers.pop(kind)
+            if not future.done():
+                future.set_result(frames.decode(body))
+            return
+        execution = self._current or self._last
+        if execution is None:
+            return
+        if kind == frames.OUTPUT:
+            stream = OutputStream.STDOUT if body[:1] == b"\x01" else OutputStream.STDERR
+            execution.output(stream, body[1:])
+        elif kind == frames.DISPLAY:
+            execution.display(incoming.display(frames.decode(body), len(body)), len(body))
+        elif execution is self._current:
+            self._on_control(execution, kind, frames.decode(body))
+        if execution is self._current:
+            await self._wait_for_readers(execution)
+        elif kind in (frames.OUTPUT, frames.DISPLAY):
+            self.late(execution)
+
+    async def _wait_for_readers(self, execution: Execution) -> None:
+        execution.stopwatch.pause()
+        try:
+            await execution.log.writable()
+        finally:
+            execution.stopwatch.resume()
+
+    def _on_control(self, execution: Execution, kind: int, payload: frames.Payload) -> None:
+        if kind == frames.DONE:
+            self._on_done(execution, incoming.done(payload))
+        elif kind == frames.ERROR:
+            execution.fail(incoming.error(payload))
+        elif kind == frames.DIED:
+            self.conclude(_death(payload.get("exit_code")))
+        elif kind == frames.CLEAR:
+            execution.clear(wait=payload.get("wait") is True)
+        elif kind == frames.ASK:
+            execution.ask(incoming.ask(payload))
+        elif kind == frames.INSTALL:
+            task = asyncio.create_task(self._on_install(execution, incoming.install(payload)))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def _on_done(self, execution: Execution, done: incoming.Done) -> None:
+        if done.run != self._run:
+            return
+        execution.execution_count = done.execution_count
+        status = ExecutionStatus.FAILED if done.exit_code else ExecutionStatus.SUCCEEDED
+        error = execution.error
+        if execution.interrupted and done.raised == "KeyboardInterrupt":
+            status = ExecutionStatus.INTERRUPTED
+        elif done.exit_code and error is None:
+            error = CodeError("SystemExit", str(done.exit_code), "")
+        if self._verdict is not None and not self._verdict.done():
+            self._verdict.set_result(Verdict(status, done.exit_code, error))
+
+    async def _on_install(self, execution: Execution, wish: incoming.Install) -> None:
+        execution.stopwatch.pause()
+        try:
+            failure = await self._install(execution, wish)
+        finally:
+            execution.stopwatch.resume()
+        self.supervision.send(frames.INSTALLED, {"ok": failure is None, "message": failure or ""})
+
+    def on_death(self, reason: str) -> None:
+        """The stream ended by itself: what ran is lost."""
+        logger.warning("the sandbox died: %s", reason)
+        self.conclude(lost(reason))
+
+    async def aclose(self) -> None:
+        """End the interpreter and whatever waits for it; idempotent."""
+        for task in list(self._tasks):
+            task.cancel()
+        with suppress(asyncio.CancelledError):
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.supervision.aclose()
+
+
+def interrupted_verdict(*, restarted: bool) -> Verdict:
+    """Make the verdict of an execution that somebody ended."""
+    error = CodeError("KeyboardInterrupt", "", "KeyboardInterrupt")
+    return Verdict(ExecutionStatus.INTERRUPTED, 130, error, restarted)
+
+
+def timed_out(seconds: float) -> Verdict:
+    """Make the verdict of an execution that its limit ended."""
+    message = (
+        f"The execution was ended at its limit, after {seconds:.1f} s; "
+        "a higher `timeoutSeconds` gives it longer."
+    )
+    error = CodeError("TimeoutError", message, "")
+    return Verdict(ExecutionStatus.TIMED_OUT, 124, error, interpreter_restarted=True)
+
+
+def _death(exit_code: object) -> Verdict:
+    """Judge an interpreter that ended by itself; the code's own doing, mostly."""
+    code = exit_code if isinstance(exit_code, int) else 1
+    if code >= 0:
+        status = ExecutionStatus.FAILED if code else ExecutionStatus.SUCCEEDED
+        message = f"The code ended the interpreter with exit code {code}; its state is gone."
+        error = CodeError("InterpreterExited", message, "") if code else None
+        return Verdict(status, code & 0xFF, error, interpreter_restarted=True)
+    known = {number.value: number.name for number in signal.Signals}
+    name = known.get(-code, f"signal {-code}")
+    message = f"The interpreter was ended by {name}; its state is gone."
+    error = CodeError("InterpreterKilled", message, "")
+    return Verdict(ExecutionStatus.LOST, 128 - code, error, interpreter_restarted=True)

@@ -1,0 +1,165 @@
+"""Keeps an interpreter at hand: the container, the stream into it, and its replacement."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable
+from typing import Protocol
+
+from services.executor.errors import SandboxStartError
+from services.executor.interpreter import frames
+from services.executor.link import Link, open_link
+
+logger = logging.getLogger(__name__)
+
+REPLACE_SECONDS = 1.0
+READY_SECONDS = 3.0
+START_SECONDS = 30.0
+
+
+class Container(Protocol):
+    """A session's container; all methods block."""
+
+    def ensure(self) -> None:
+        """Make it run, creating it where needed. Raises `SandboxStartError`."""
+
+    def open_exec(
+        self, command: tuple[str, ...], user: str, environment: dict[str, str]
+    ) -> socket.socket:
+        """Start a command in it with an attached stream."""
+
+    def kill(self) -> None:
+        """End it at once; nothing of the sandbox runs after this."""
+
+    def cause_of_death(self) -> str:
+        """Say why it, or the stream into it, is dead."""
+
+
+class Listener(Protocol):
+    """Who takes what comes out of the sandbox."""
+
+    async def on_frame(self, kind: int, body: bytes) -> None:
+        """Take one frame; no more is read until this returns."""
+
+    def on_death(self, reason: str) -> None:
+        """Take note that the stream ended by itself."""
+
+
+class Supervision:
+    """One link at a time; made when needed, made again when it was lost."""
+
+    def __init__(
+        self, container: Container, listener: Listener, setup: Callable[[], frames.Payload]
+    ) -> None:
+        """Use the container; `setup` gives the first frame's payload."""
+        self.hello: frames.Payload = {}
+        self._container = container
+        self._listener = listener
+        self._setup = setup
+        self._link: Link | None = None
+        self._pump: asyncio.Task[None] | None = None
+        self._ready = asyncio.Event()
+        self._lock = asyncio.Lock()
+        self._ending = False
+
+    @property
+    def alive(self) -> bool:
+        """Whether there is an interpreter to send to."""
+        return self._link is not None and self._ready.is_set()
+
+    async def ensure(self) -> bool:
+        """Bring container and interpreter up; return whether they had to be.
+
+        Raises `SandboxStartError`.
+        """
+        if self.alive:
+            return False
+        async with self._lock:
+            if await self._is_ready(READY_SECONDS):
+                return False
+            await self._drop_link()
+            await asyncio.to_thread(self._container.ensure)
+            await self._connect()
+        return True
+
+    async def _is_ready(self, seconds: float) -> bool:
+        """Give an interpreter that is being forked its moment."""
+        if self._link is None:
+            return False
+        try:
+            async with asyncio.timeout(seconds):
+                await self._ready.wait()
+        except TimeoutError:
+            return False
+        return self.alive
+
+    async def _connect(self) -> None:
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                self._link, self.hello = await open_link(self._container, self._setup())
+        except TimeoutError as error:
+            await asyncio.to_thread(self._container.kill)
+            msg = f"The interpreter did not answer within {START_SECONDS:.0f} s of its start."
+            raise SandboxStartError(msg) from error
+        self._ready.set()
+        self._pump = asyncio.create_task(self._read(self._link), name="pump")
+
+    def send(self, kind: int, payload: frames.Payload) -> None:
+        """Send a frame to the supervisor; without one, it is of no use and dropped."""
+        if self._link is not None:
+            self._link.send(kind, payload)
+
+    async def _read(self, link: Link) -> None:
+        async for kind, body in link.frames():
+            if kind == frames.READY:
+                self._ready.set()
+            elif kind == frames.DIED:
+                self._ready.clear()
+            try:
+                await self._listener.on_frame(kind, body)
+            except frames.FrameError as error:
+                logger.warning("a frame from the sandbox is not one: %s", error)
+                await asyncio.to_thread(self._container.kill)
+                break
+        self._ready.clear()
+        self._link = None
+        await link.aclose()
+        if not self._ending:
+            reason = await asyncio.to_thread(self._container.cause_of_death)
+            if link.errors:
+                logger.warning("the supervisor's last words: %s", link.errors)
+            self._listener.on_death(reason)
+
+    async def replace(self) -> None:
+        """End every process of the sandbox; a fresh interpreter may come with that.
+
+        By the supervisor, in milliseconds; where it does not answer, with the container.
+        """
+        async with self._lock:
+            if self._link is not None:
+                self._ready.clear()
+                self._link.send(frames.REPLACE, {})
+                if await self._is_ready(REPLACE_SECONDS):
+                    return
+                logger.warning("the supervisor does not answer: ending its container")
+            await self._drop_link()
+            await asyncio.to_thread(self._container.kill)
+
+    async def _drop_link(self) -> None:
+        self._ending = True
+        try:
+            link, self._link = self._link, None
+            pump, self._pump = self._pump, None
+            self._ready.clear()
+            if link is not None:
+                await link.aclose()
+            if pump is not None and pump is not asyncio.current_task():
+                pump.cancel()
+                await asyncio.gather(pump, return_exceptions=True)
+        finally:
+            self._ending = False
+
+    async def aclose(self) -> None:
+        """Close the stream, at which the supervisor ends everything; idempotent."""
+        async with self._lock:
+            await self._drop_link()
