@@ -23,13 +23,14 @@ class CodeWork:
     environment: dict[str, str]
     kind: ExecutionKind = ExecutionKind.CODE
 
-    def request(self, execution_id: str) -> ExecuteRequest:
+    def request(self, execution_id: str, reader_id: str) -> ExecuteRequest:
         """Return what the session is asked."""
         return ExecuteRequest(
             execution_id=execution_id,
             code=self.source.decode(),
             timeout_seconds=self.timeout_seconds,
             environment=self.environment,
+            reader_id=reader_id,
         )
 
 
@@ -45,9 +46,11 @@ class InstallWork:
         """What the record keeps as the code: a line each."""
         return "\n".join(self.requirements).encode()
 
-    def request(self, execution_id: str) -> InstallRequest:
+    def request(self, execution_id: str, reader_id: str) -> InstallRequest:
         """Return what the session is asked."""
-        return InstallRequest(execution_id=execution_id, requirements=self.requirements)
+        return InstallRequest(
+            execution_id=execution_id, requirements=self.requirements, reader_id=reader_id
+        )
 
 
 Work = CodeWork | InstallWork

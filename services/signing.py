@@ -7,8 +7,9 @@ from uuid import UUID
 
 import jwt
 
-from services.entities import SandboxId, UserId
+from services.entities import SandboxId, UserId, Viewer
 from services.errors import ForbiddenError
+from services.executor.messages import JSON
 from services.keys import derive_key
 from services.limits import MAX_ADDRESS_SECONDS
 
@@ -37,8 +38,13 @@ class Transfer:
     sandbox_id: SandboxId
     path: str
     max_bytes: int
-    """The most that a PUT may bring; the inline limit says nothing here, so 0 for a GET."""
+    """The most that a PUT may bring; 0 for a GET, which brings nothing."""
     expires_at: datetime
+
+    def viewer(self) -> Viewer:
+        """Return whoever asked for the address, with no more rights than that."""
+        claims: dict[str, JSON] = {"sub": str(self.user_id), "role": "authenticated"}
+        return Viewer(self.user_id, None, "authenticated", claims, self.expires_at)
 
 
 class TransferSigner:

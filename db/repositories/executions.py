@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
@@ -9,7 +10,9 @@ from sqlalchemy import func, literal, select, tuple_
 from sqlalchemy.orm import defer
 from sqlalchemy.sql.base import ExecutableOption
 from sqlmodel import col
+from sqlmodel import select as select_rows
 
+from db.repositories.running import UnendedExecution
 from db.repositories.slices import Position, Slice
 from db.sessions import TenantSession
 from db.tables import SCHEMA, ExecutionRow
@@ -35,10 +38,10 @@ WITH target AS MATERIALIZED (
     WHERE status = 'RUNNING' AND NOT deleting AND number < $6
         AND NOT EXISTS (SELECT FROM known)
     ON CONFLICT (sandbox_id, client_execution_id) DO NOTHING
-    RETURNING id
+    RETURNING id, created_at
 )
 SELECT target.owner_id, target.status, target.deleting, target.session_id, target.node_id,
-    added.id AS added_id, known.id AS known_id, unended.number
+    added.id AS added_id, added.created_at, known.id AS known_id, unended.number
 FROM target
 CROSS JOIN unended
 LEFT JOIN added ON true
@@ -61,6 +64,8 @@ class Begun:
     node_id: str | None
     unended: int
     """How many of the owner's executions had not ended before, over all sandboxes."""
+    created_at: datetime | None
+    """When the new one was added."""
 
 
 class ExecutionRepository:
@@ -97,6 +102,7 @@ class ExecutionRepository:
             session_id=row["session_id"],
             node_id=row["node_id"],
             unended=row["number"],
+            created_at=row["created_at"],
         )
 
     async def get(self, execution_id: UUID) -> ExecutionRow | None:
@@ -151,6 +157,18 @@ class ExecutionRepository:
         """Count a sandbox's executions."""
         statement = select(func.count()).where(col(ExecutionRow.sandbox_id) == sandbox_id)
         return await self._session.scalar(statement) or 0
+
+    async def unended(self) -> Sequence[UnendedExecution]:
+        """Return all of the user's that are queued or running as far as the records know."""
+        found = await self._session.exec(
+            select_rows(
+                col(ExecutionRow.id),
+                col(ExecutionRow.sandbox_id),
+                col(ExecutionRow.session_id),
+                col(ExecutionRow.created_at),
+            ).where(col(ExecutionRow.status).in_(["QUEUED", "RUNNING"]))
+        )
+        return [UnendedExecution(*row) for row in found]
 
     async def busy_sandboxes(self, sandbox_ids: Collection[UUID]) -> frozenset[UUID]:
         """Return which of the sandboxes have something queued or running."""

@@ -47,6 +47,7 @@ class UnendedExecution:
     id: UUID
     sandbox_id: UUID
     session_id: str | None
+    created_at: datetime
 
 
 class RunningRepository:
@@ -92,7 +93,10 @@ class RunningRepository:
         """Return all executions that are queued or running as far as the records know."""
         found = await self._session.exec(
             select_rows(
-                col(ExecutionRow.id), col(ExecutionRow.sandbox_id), col(ExecutionRow.session_id)
+                col(ExecutionRow.id),
+                col(ExecutionRow.sandbox_id),
+                col(ExecutionRow.session_id),
+                col(ExecutionRow.created_at),
             ).where(_unended())
         )
         return [UnendedExecution(*row) for row in found]
@@ -177,6 +181,15 @@ class RunningRepository:
                 .values(values)
                 .execution_options(synchronize_session=False)
             )
+
+    async def raise_last_seq(self, execution_id: UUID, seq: int) -> None:
+        """Note that a reader was told an event of this number; it never goes back."""
+        await self._session.exec(
+            update(ExecutionRow)
+            .where(col(ExecutionRow.id) == execution_id, col(ExecutionRow.last_seq) < seq)
+            .values(last_seq=seq)
+            .execution_options(synchronize_session=False)
+        )
 
     async def lose_execution(self, execution_id: UUID, *, error: bytes, at: datetime) -> None:
         """Record one as LOST, unless it has ended."""

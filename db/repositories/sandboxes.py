@@ -112,6 +112,13 @@ class SandboxRepository:
         )
         return Usage(*(await self._session.exec(statement)).one())
 
+    async def stamps(self, sandbox_id: UUID | None = None) -> Sequence[tuple[UUID, datetime]]:
+        """Return id and time of the last change of all, or of one."""
+        statement = select_rows(col(SandboxRow.id), col(SandboxRow.updated_at))
+        if sandbox_id is not None:
+            statement = statement.where(col(SandboxRow.id) == sandbox_id)
+        return (await self._session.exec(statement)).all()
+
     async def insert(self, new: NewSandboxRow) -> SandboxRow | None:
         """Add one; None where its idempotency key has been used by this user."""
         values = {

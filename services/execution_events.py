@@ -1,0 +1,60 @@
+"""The end of an execution for readers whose session has nothing to tell any more."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from services.conversion import Submission, lost_error
+from services.executor.messages import (
+    Event,
+    ExecutionRecord,
+    ExecutionStatus,
+    Finished,
+    Gap,
+)
+
+LOST_EXIT_CODE = 1
+
+
+def closing_events(record: ExecutionRecord, after: int) -> Iterator[Event]:
+    """Yield what a reader at `after` still has to be told: at most one gap, and the end.
+
+    A record that was LOST unseen does not know how far its readers came: then the numbers
+    go on from the reader's own.
+    """
+    last = record.last_seq or after + 2
+    if after >= last:
+        return
+    at = record.finished_at if record.finished_at is not None else datetime.now(UTC).timestamp()
+    if last - 1 > after:
+        yield Gap(seq=last - 1, at=at, from_seq=after + 1, dropped_bytes=0)
+    yield Finished(
+        seq=last,
+        at=at,
+        status=record.status,
+        exit_code=LOST_EXIT_CODE if record.exit_code is None else record.exit_code,
+        duration_ms=record.duration_ms or 0.0,
+        interpreter_restarted=record.interpreter_restarted,
+    )
+
+
+def lost_record(submission: Submission, reason: str) -> ExecutionRecord:
+    """Return the end of an execution whose record is gone, with its sandbox."""
+    now = datetime.now(UTC).timestamp()
+    return ExecutionRecord(
+        execution_id=str(submission.id),
+        kind=submission.kind,
+        status=ExecutionStatus.LOST,
+        exit_code=LOST_EXIT_CODE,
+        stdout="",
+        stderr="",
+        output_truncated=False,
+        results=(),
+        error=lost_error(reason),
+        execution_count=None,
+        created_at=submission.created_at.timestamp(),
+        started_at=None,
+        finished_at=now,
+        duration_ms=0.0,
+        last_seq=0,
+        interpreter_restarted=True,
+    )

@@ -1,0 +1,98 @@
+"""One reader's way through the events of one execution."""
+
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+
+from services.asker import Asker, Reading
+from services.conversion import Submission
+from services.entities import ExecutionUpdate, Viewer
+from services.errors import ServiceUnavailableError
+from services.execution_events import closing_events
+from services.executor.errors import ExecutorError
+from services.executor.interface import Executor
+from services.executor.messages import EventBatch, Finished
+from services.ledger import Ledger
+from services.operations import Operations
+
+
+class Feed:
+    """Reads events from the session as long as it has them, and the end from the record."""
+
+    def __init__(
+        self, executor: Executor, asker: Asker, ledger: Ledger, operations: Operations
+    ) -> None:
+        self._executor = executor
+        self._asker = asker
+        self._ledger = ledger
+        self._operations = operations
+
+    async def read(self, viewer: Viewer, reading: Reading) -> AsyncGenerator[ExecutionUpdate, None]:
+        """Yield every event after the reader's place, the last with the complete record.
+
+        Raises a `ServiceError` where the cluster or the database does not answer; reading
+        may go on from the last event then.
+        """
+        submission, after, batch = reading.submission, reading.after, reading.batch
+        ended = False
+        try:
+            while True:
+                batch = batch or await self._next(viewer, reading, after)
+                if batch is None:
+                    break
+                # The last event may be the reader's last breath: no need to leave after it.
+                ended = batch.ended
+                for event in batch.events:
+                    if event.seq <= after:
+                        continue
+                    after = event.seq
+                    execution = None
+                    if isinstance(event, Finished):
+                        execution = await self._asker.complete(viewer, submission)
+                    yield ExecutionUpdate(submission.id, event, execution)
+                if ended:
+                    return
+                batch = None
+        finally:
+            if not ended:
+                self._leave(reading)
+        async for update in self._rest(viewer, submission, after):
+            yield update
+
+    async def _next(self, viewer: Viewer, reading: Reading, after: int) -> EventBatch | None:
+        submission = reading.submission
+        return await self._asker.ask(
+            viewer,
+            reading,
+            partial(
+                self._executor.read,
+                submission.session_id,
+                str(submission.id),
+                after,
+                reader_id=reading.reader_id,
+            ),
+        )
+
+    async def _rest(
+        self, viewer: Viewer, submission: Submission, after: int
+    ) -> AsyncGenerator[ExecutionUpdate, None]:
+        """Yield what the record has: the session has nothing to tell any more."""
+        record, execution = await self._asker.last_record(viewer, submission)
+        for event in closing_events(record, after):
+            if not isinstance(event, Finished) or execution is None:
+                yield ExecutionUpdate(submission.id, event)
+                continue
+            if event.seq > record.last_seq:
+                await self._ledger.raise_last_seq(submission.id, event.seq)
+            yield ExecutionUpdate(submission.id, event, replace(execution, last_seq=event.seq))
+
+    def _leave(self, reading: Reading) -> None:
+        # Not awaited: a reader that is cancelled goes at once.
+        with suppress(ServiceUnavailableError):
+            self._operations.begin(self._leave_session(reading))
+
+    async def _leave_session(self, reading: Reading) -> None:
+        submission = reading.submission
+        with suppress(ExecutorError):  # nothing waits for a reader in a session that is gone
+            await self._executor.leave(submission.session_id, str(submission.id), reading.reader_id)

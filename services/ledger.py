@@ -1,0 +1,92 @@
+"""How executions ended and what is installed, written once, whoever saw it first."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from uuid import UUID
+
+from db.repositories.running import ExecutionEnd, RunningRepository
+from services.conversion import lost_error, moment
+from services.entities import SandboxId, UserId
+from services.executor.messages import ExecutionRecord, InstalledPackage
+from services.results import encode_error, encode_results
+from services.transactions import Transactions
+
+ANY_VERSION = -1
+"""Older than every version of a session's package list, so that `collect` gives it."""
+
+
+class Ledger:
+    """Writes with the rights of background work; what has ended is never written over."""
+
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
+
+    async def record(self, records: Sequence[ExecutionRecord]) -> None:
+        """Write executions that have ended; those that have not are left out."""
+        ended = ends_of(records)
+        if ended:
+            async with self._transactions.background() as session:
+                await RunningRepository(session).record_executions(ended)
+
+    async def lose(self, sandbox_id: SandboxId, reason: str) -> None:
+        """Record every unended execution of a sandbox as LOST."""
+        async with self._transactions.background() as session:
+            await lose(RunningRepository(session), sandbox_id, reason)
+
+    async def lose_one(self, execution_id: UUID, reason: str) -> None:
+        """Record one execution as LOST where it has not ended."""
+        now = datetime.now(UTC)
+        async with self._transactions.background() as session:
+            await RunningRepository(session).lose_execution(
+                execution_id, error=encode_error(lost_error(reason)), at=now
+            )
+
+    async def discard(self, execution_id: UUID) -> None:
+        """Take back an execution that no session has accepted."""
+        async with self._transactions.background() as session:
+            await RunningRepository(session).discard_execution(execution_id)
+
+    async def raise_last_seq(self, execution_id: UUID, seq: int) -> None:
+        """Note how far a reader of a LOST execution came, so that others are told the same."""
+        async with self._transactions.background() as session:
+            await RunningRepository(session).raise_last_seq(execution_id, seq)
+
+    async def packages(
+        self, sandbox_id: SandboxId, owner_id: UserId, packages: Sequence[InstalledPackage]
+    ) -> None:
+        """Write what a sandbox can import now."""
+        async with self._transactions.background() as session:
+            await RunningRepository(session).replace_packages(
+                sandbox_id, owner_id, [(each.name, each.version) for each in packages]
+            )
+
+
+async def lose(running: RunningRepository, sandbox_id: UUID, reason: str) -> None:
+    """Record every unended execution of a sandbox as LOST, in a transaction that is there."""
+    await running.lose_executions(
+        sandbox_id, error=encode_error(lost_error(reason)), at=datetime.now(UTC)
+    )
+
+
+def ends_of(records: Sequence[ExecutionRecord]) -> list[ExecutionEnd]:
+    """Return the ended ones of the records as the database keeps them."""
+    return [_end_of(record) for record in records if record.status.ended]
+
+
+def _end_of(record: ExecutionRecord) -> ExecutionEnd:
+    return ExecutionEnd(
+        id=UUID(record.execution_id),
+        status=record.status.value,
+        exit_code=record.exit_code,
+        stdout=record.stdout.encode(errors="replace"),
+        stderr=record.stderr.encode(errors="replace"),
+        output_truncated=record.output_truncated,
+        results=encode_results(record.results),
+        error=None if record.error is None else encode_error(record.error),
+        execution_count=record.execution_count,
+        started_at=None if record.started_at is None else moment(record.started_at),
+        finished_at=None if record.finished_at is None else moment(record.finished_at),
+        duration_ms=record.duration_ms,
+        last_seq=record.last_seq,
+        interpreter_restarted=record.interpreter_restarted,
+    )

@@ -1,0 +1,104 @@
+"""Packages: what a sandbox can import, and installing more."""
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from functools import partial
+
+from db.repositories.packages import PackageRepository
+from db.repositories.sandboxes import SandboxRepository
+from db.tables import SandboxRow
+from services.checks import check_sandbox_id, check_seq
+from services.entities import (
+    ExecutionUpdate,
+    Installed,
+    Package,
+    PackagesToInstall,
+    SandboxId,
+    SandboxStatus,
+    Viewer,
+)
+from services.errors import ServiceUnavailableError
+from services.execution_checks import check_install
+from services.executor.errors import ExecutorError
+from services.executor.interface import Executor
+from services.executor.messages import Finished, InstalledPackage
+from services.ledger import ANY_VERSION, Ledger
+from services.runner import Runner
+from services.submitter import Order
+from services.transactions import Transactions
+
+
+class PackageService:
+    """What a viewer does with packages."""
+
+    def __init__(
+        self, transactions: Transactions, executor: Executor, runner: Runner, ledger: Ledger
+    ) -> None:
+        self._transactions = transactions
+        self._executor = executor
+        self._runner = runner
+        self._ledger = ledger
+
+    async def list(self, viewer: Viewer, sandbox_id: SandboxId) -> Sequence[Package]:
+        """Return what a sandbox can import, by name: from its session while it runs."""
+        async with self._transactions.of(viewer) as session:
+            row = await SandboxRepository(session).get(sandbox_id)
+            known = await PackageRepository(session).list(sandbox_id)
+        packages = None if row is None else await self._live(row)
+        if packages is None:
+            return [Package(each.name, each.version) for each in known]
+        return sorted(
+            (Package(each.name, each.version) for each in packages), key=lambda each: each.name
+        )
+
+    async def install(self, viewer: Viewer, wanted: PackagesToInstall) -> Installed:
+        """Install and wait; the packages answered include the new ones."""
+        check_seq(wanted.after)
+        execution = await self._runner.run(viewer, _order(wanted))
+        await self._settle(viewer, execution.sandbox_id)
+        return Installed(execution, await self.list(viewer, execution.sandbox_id))
+
+    async def stream(
+        self, viewer: Viewer, wanted: PackagesToInstall
+    ) -> AsyncGenerator[ExecutionUpdate, None]:
+        """Install and yield the installer's events; at the last, the packages are recorded."""
+        after = check_seq(wanted.after)
+        sandbox_id = check_sandbox_id(wanted.sandbox_id)
+        async with aclosing(self._runner.stream(viewer, _order(wanted), after)) as updates:
+            async for update in updates:
+                if isinstance(update.event, Finished):
+                    await self._settle(viewer, sandbox_id)
+                yield update
+
+    async def _settle(self, viewer: Viewer, sandbox_id: SandboxId) -> None:
+        """Record what the session has, ahead of the recorder, as far as that goes."""
+        async with self._transactions.of(viewer) as session:
+            row = await SandboxRepository(session).get(sandbox_id)
+        packages = None if row is None else await self._live(row)
+        if packages is None:
+            return
+        try:
+            await self._ledger.packages(sandbox_id, viewer.id, packages)
+        except ServiceUnavailableError:
+            return  # the recorder tries again
+
+    async def _live(self, row: SandboxRow) -> Sequence[InstalledPackage] | None:
+        """Ask the session; None where there is none, or where it does not answer."""
+        if row.status != SandboxStatus.RUNNING or row.session_id is None:
+            return None
+        try:
+            # Nothing is acknowledged: that is the recorder's.
+            collected = await self._executor.collect(
+                row.session_id, (), ANY_VERSION, wait_seconds=0
+            )
+        except ExecutorError:
+            return None
+        return collected.packages
+
+
+def _order(wanted: PackagesToInstall) -> Order:
+    return Order(
+        sandbox_id=wanted.sandbox_id,
+        client_execution_id=wanted.client_execution_id,
+        check=partial(check_install, wanted),
+    )

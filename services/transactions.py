@@ -1,0 +1,35 @@
+"""Short transactions, and the one place where a silent database becomes the product's error."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from db.engine import Database
+from db.sessions import ServiceSession, TenantSession
+from services.entities import Viewer
+from services.translate import database_errors
+
+
+class Transactions:
+    """Begins transactions; each ends with its `async with`, and none is held across a `yield`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @asynccontextmanager
+    async def of(self, viewer: Viewer, *, serialized: bool = False) -> AsyncIterator[TenantSession]:
+        """Begin one with the viewer's rights; serialized ones of one user wait for each other.
+
+        Raises `ServiceUnavailableError`.
+        """
+        with database_errors():
+            async with self._database.tenant_session(
+                viewer.claims, serialized=serialized
+            ) as session:
+                yield session
+
+    @asynccontextmanager
+    async def background(self) -> AsyncIterator[ServiceSession]:
+        """Begin one of background work, which sees every tenant. Raises as `of`."""
+        with database_errors():
+            async with self._database.service_session() as session:
+                yield session
