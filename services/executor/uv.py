@@ -38,8 +38,8 @@ _SYSTEM = (
     *("/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/gai.conf"),
     "/run/systemd/resolve",
 )
-_NODE_WORDS = ("Using CPython", "Using Python")
-"""Lines that tell of the node's own interpreter, which is nobody's concern."""
+_UNSAID = ("Using CPython", "Using Python", "Resolved ", "Prepared ", "Installed ", " + ")
+"""Lines of the node's own interpreter, and of steps that are not what a user asked for."""
 
 OnOutput = Callable[[OutputStream, str], None]
 
@@ -193,7 +193,7 @@ class _Words:
             self._say(line)
 
     def _say(self, line: str) -> None:
-        if line.startswith(_NODE_WORDS) or (not line and not self.error):
+        if line.startswith(_UNSAID) or (not line and not self.error):
             return
         if self.error or line.lstrip().startswith(("error", "\N{MULTIPLICATION SIGN}")):
             self.error = f"{self.error}{line}\n"

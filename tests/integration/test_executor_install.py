@@ -7,6 +7,7 @@ import hashlib
 import importlib
 import os
 import stat
+import sys
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -223,6 +224,22 @@ async def test_upgrading(session: Session, index: Index) -> None:
     assert upgraded == {"a": "2.0", "b": "1.0"}
 
 
+async def test_what_changed_is_said(session: Session, index: Index) -> None:
+    """The output names what was installed just now, and what was there already."""
+    for name in ("a", "b"):
+        index.add(name, "1.0")
+
+    await session.install("a")
+    await session.install("b")
+    await session.install("b")
+
+    assert session.said == [
+        (OutputStream.STDOUT, "Successfully installed a-1.0\n"),
+        (OutputStream.STDOUT, "Successfully installed b-1.0\n"),
+        (OutputStream.STDOUT, "Requirement already satisfied: b==1.0\n"),
+    ]
+
+
 async def test_the_images_packages_are_used(session: Session, index: Index) -> None:
     """What the image has in a version that fits is reported, not installed again."""
     for version in ("1.0", "2.0"):
@@ -399,6 +416,40 @@ async def test_cancelling_ends_it(session: Session, index: Index) -> None:
     assert installer_processes() == []
     assert left_over(session) == []
     assert await session.install("good") == {"good": "1.0"}
+
+
+INSTALL_ALONE = """
+import asyncio, sys, threading
+from pathlib import Path
+from tests.integration.test_executor_install import Session
+session = Session(Path(sys.argv[1]), sys.argv[2])
+# In a thread, as an actor does.
+thread = threading.Thread(target=lambda: asyncio.run(session.install(sys.argv[3])))
+thread.start()
+thread.join()
+"""
+
+
+async def test_an_actor_that_is_killed_takes_uv_with_it(session: Session, index: Index) -> None:
+    """After a SIGKILL nothing of an installation runs on, and the next one works."""
+    index.add("slow", "1.0", {"slow.bin": os.urandom(60 * 1024 * 1024)})
+    index.add("good", "1.0")
+    arguments = ("-c", INSTALL_ALONE, str(session.root), str(session.index_url))
+    actor = await asyncio.create_subprocess_exec(sys.executable, *arguments, "slow")
+    async with asyncio.timeout(30):
+        while not installer_processes():  # noqa: ASYNC110 -- as above
+            await asyncio.sleep(0.005)
+
+    actor.kill()
+    await actor.wait()
+
+    async with asyncio.timeout(10):
+        while installer_processes():  # noqa: ASYNC110 -- as above
+            await asyncio.sleep(0.005)
+    assert await session.install("good") == {"good": "1.0"}
+    alone = await asyncio.create_subprocess_exec(sys.executable, *arguments, "slow")
+    assert await alone.wait() == 0
+    assert session.installer().installed()[-1] == InstalledPackage("slow", "1.0")
 
 
 def installer_processes() -> list[str]:
