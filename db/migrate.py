@@ -26,6 +26,7 @@ from db.faults import faults_named
 
 # Any number will do, as long as it is nobody else's in this database.
 LOCK = 0x5AB0_0001_A1E8_B1C0
+INSUFFICIENT_PRIVILEGE = "42501"
 
 
 async def upgrade(url: str) -> None:
@@ -76,14 +77,20 @@ async def _run(url: str, action: Callable[[Config], None]) -> None:
             async with engine.begin() as connection:
                 await connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
                 await connection.run_sync(_with_connection(action))
-    except exc.ProgrammingError as fault:
-        raise MigrationError(
-            f"The database's user may not make the tables: {fault.orig}. It has to own the"
-            " database, and to be a member of authenticated and service_role or to have"
-            " CREATEROLE."
-        ) from fault
+    except exc.DBAPIError as fault:
+        raise MigrationError(_explain(fault)) from fault
     finally:
         await engine.dispose()
+
+
+def _explain(fault: exc.DBAPIError) -> str:
+    if getattr(fault.orig, "sqlstate", None) == INSUFFICIENT_PRIVILEGE:
+        return (
+            f"The database's user may not make the tables: {fault.orig}. It has to own the"
+            " database, and to be a member of authenticated and service_role, or to have"
+            " CREATEROLE where they are missing."
+        )
+    return f"The tables could not be brought up to date, and are as before: {fault.orig}"
 
 
 def _with_connection(action: Callable[[Config], None]) -> Callable[[Connection], None]:

@@ -5,6 +5,7 @@ may not be able to reach the data folder or the package (below a home that is cl
 others, say): those parts then lie below `/var/lib`, and no home is ever opened.
 """
 
+import fcntl
 import importlib.metadata
 import importlib.util
 import os
@@ -156,8 +157,12 @@ def binaries_dir(user: ServerUser) -> Path:
         return package / INSTALLATION / "bin"
     version = importlib.metadata.version(PACKAGE)
     copy = SYSTEM_DIR / f"pgserver-{version}" / PACKAGE
-    if not _is_usable(copy, user):
-        _copy_package(package, copy)
+    SYSTEM_DIR.mkdir(mode=0o755, parents=True, exist_ok=True)
+    with (SYSTEM_DIR / "pgserver.lock").open("w") as lock:
+        # Another data folder's server may run from the copy: it is made once, by one process.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not _is_usable(copy, user):
+            _copy_package(package, copy)
     return copy / INSTALLATION / "bin"
 
 
@@ -170,7 +175,6 @@ def _is_usable(package: Path, user: ServerUser) -> bool:
 
 def _copy_package(package: Path, copy: Path) -> None:
     """Copy programs and libraries, side by side as the package has them."""
-    SYSTEM_DIR.mkdir(mode=0o755, parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(dir=SYSTEM_DIR))
     unneeded = shutil.ignore_patterns("include", "*.a", "pgxs")
     shutil.copytree(

@@ -15,12 +15,15 @@ def run_offline() -> None:
     """Print the statements instead of running them."""
     context.configure(
         dialect_name="postgresql",
+        # The default one doubles percent signs.
+        dialect_opts={"paramstyle": "named"},
         target_metadata=metadata,
         version_table_schema=SCHEMA,
         literal_binds=True,
         transactional_ddl=False,
     )
     with context.begin_transaction():
+        context.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
         context.run_migrations()
 
 

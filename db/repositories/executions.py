@@ -6,11 +6,10 @@ from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import func, literal, select, tuple_
+from sqlalchemy import func, literal, tuple_
 from sqlalchemy.orm import defer
 from sqlalchemy.sql.base import ExecutableOption
-from sqlmodel import col
-from sqlmodel import select as select_rows
+from sqlmodel import col, select
 
 from db.repositories.running import UnendedExecution
 from db.repositories.slices import Position, Slice
@@ -113,9 +112,7 @@ class ExecutionRepository:
 
     async def get_many(self, ids: Collection[UUID]) -> Sequence[ExecutionRow]:
         """Return those that there are, in any order."""
-        found = await self._session.scalars(
-            select(ExecutionRow).where(col(ExecutionRow.id).in_(ids))
-        )
+        found = await self._session.exec(select(ExecutionRow).where(col(ExecutionRow.id).in_(ids)))
         return found.all()
 
     async def by_client_id(self, sandbox_id: UUID, client_execution_id: str) -> ExecutionRow | None:
@@ -146,7 +143,7 @@ class ExecutionRepository:
             statement = statement.where(age < tuple_(literal(after[0]), literal(after[1])))
         if not large:
             statement = statement.options(*_without_large())
-        found = await self._session.scalars(
+        found = await self._session.exec(
             statement.order_by(
                 col(ExecutionRow.created_at).desc(), col(ExecutionRow.id).desc()
             ).limit(first + 1)
@@ -161,7 +158,7 @@ class ExecutionRepository:
     async def unended(self) -> Sequence[UnendedExecution]:
         """Return all of the user's that are queued or running as far as the records know."""
         found = await self._session.exec(
-            select_rows(
+            select(
                 col(ExecutionRow.id),
                 col(ExecutionRow.sandbox_id),
                 col(ExecutionRow.session_id),
@@ -172,7 +169,7 @@ class ExecutionRepository:
 
     async def busy_sandboxes(self, sandbox_ids: Collection[UUID]) -> frozenset[UUID]:
         """Return which of the sandboxes have something queued or running."""
-        found = await self._session.scalars(
+        found = await self._session.exec(
             select(col(ExecutionRow.sandbox_id))
             .where(
                 col(ExecutionRow.sandbox_id).in_(sandbox_ids),

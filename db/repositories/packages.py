@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import select
-from sqlmodel import col
+from sqlmodel import col, select
 
 from db.sessions import TenantSession
 from db.tables import PackageRow
@@ -18,7 +17,7 @@ class PackageRepository:
 
     async def list(self, sandbox_id: UUID) -> Sequence[PackageRow]:
         """Return a sandbox's packages by name."""
-        found = await self._session.scalars(
+        found = await self._session.exec(
             select(PackageRow)
             .where(col(PackageRow.sandbox_id) == sandbox_id)
             .order_by(col(PackageRow.name))

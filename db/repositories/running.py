@@ -6,9 +6,8 @@ from datetime import datetime
 from typing import Unpack
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, delete, func, or_, select, update
-from sqlmodel import col
-from sqlmodel import select as select_rows
+from sqlalchemy import ColumnElement, delete, func, or_, update
+from sqlmodel import col, select
 
 from db.repositories.operations import SandboxFields, begin_operation, finish_operation
 from db.sessions import ServiceSession
@@ -64,7 +63,7 @@ class RunningRepository:
 
     async def alive(self) -> Sequence[SandboxRow]:
         """Return the sandboxes that should have a session, or have an operation to end."""
-        found = await self._session.scalars(
+        found = await self._session.exec(
             select(SandboxRow).where(
                 or_(
                     col(SandboxRow.status).in_(ALIVE_STATUSES),
@@ -77,14 +76,14 @@ class RunningRepository:
 
     async def by_session(self, session_ids: Collection[str]) -> Sequence[SandboxRow]:
         """Return the sandboxes that these sessions serve or served."""
-        found = await self._session.scalars(
+        found = await self._session.exec(
             select(SandboxRow).where(col(SandboxRow.session_id).in_(session_ids))
         )
         return found.all()
 
     async def session_ids(self) -> frozenset[str]:
         """Return every session that a sandbox names: what there is of others is left over."""
-        found = await self._session.scalars(
+        found = await self._session.exec(
             select(col(SandboxRow.session_id)).where(col(SandboxRow.session_id).is_not(None))
         )
         return frozenset(name for name in found if name is not None)
@@ -92,7 +91,7 @@ class RunningRepository:
     async def unended(self) -> Sequence[UnendedExecution]:
         """Return all executions that are queued or running as far as the records know."""
         found = await self._session.exec(
-            select_rows(
+            select(
                 col(ExecutionRow.id),
                 col(ExecutionRow.sandbox_id),
                 col(ExecutionRow.session_id),

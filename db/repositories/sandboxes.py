@@ -6,10 +6,9 @@ from datetime import datetime
 from typing import Unpack
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, delete, func, literal, select, tuple_, update
+from sqlalchemy import ColumnElement, delete, func, literal, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlmodel import col
-from sqlmodel import select as select_rows
+from sqlmodel import col, select
 
 from db.repositories.operations import SandboxFields, begin_operation, finish_operation
 from db.repositories.slices import Position, Slice
@@ -72,7 +71,7 @@ class SandboxRepository:
 
     async def get_many(self, ids: Collection[UUID]) -> Sequence[SandboxRow]:
         """Return those that there are, in any order."""
-        found = await self._session.scalars(select(SandboxRow).where(col(SandboxRow.id).in_(ids)))
+        found = await self._session.exec(select(SandboxRow).where(col(SandboxRow.id).in_(ids)))
         return found.all()
 
     async def get_by_idempotency_key(self, key: str) -> SandboxRow | None:
@@ -89,7 +88,7 @@ class SandboxRepository:
         statement = select(SandboxRow).where(*_where(conditions))
         if after is not None:
             statement = statement.where(age < tuple_(literal(after[0]), literal(after[1])))
-        found = await self._session.scalars(
+        found = await self._session.exec(
             statement.order_by(col(SandboxRow.created_at).desc(), col(SandboxRow.id).desc()).limit(
                 first + 1
             )
@@ -105,7 +104,7 @@ class SandboxRepository:
         """Count what the limits are about; it stays true in a serialized session."""
         running = select(func.count()).where(col(SandboxRow.status).in_(RUNNING_STATUSES))
         unended = select(func.count()).where(col(ExecutionRow.status).in_(UNENDED_STATUSES))
-        statement = select_rows(
+        statement = select(
             select(func.count()).select_from(SandboxRow).scalar_subquery(),
             running.scalar_subquery(),
             unended.scalar_subquery(),
@@ -114,7 +113,7 @@ class SandboxRepository:
 
     async def stamps(self, sandbox_id: UUID | None = None) -> Sequence[tuple[UUID, datetime]]:
         """Return id and time of the last change of all, or of one."""
-        statement = select_rows(col(SandboxRow.id), col(SandboxRow.updated_at))
+        statement = select(col(SandboxRow.id), col(SandboxRow.updated_at))
         if sandbox_id is not None:
             statement = statement.where(col(SandboxRow.id) == sandbox_id)
         return (await self._session.exec(statement)).all()

@@ -1,0 +1,500 @@
+"""What the services rely on when they ask the repositories."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy.exc import InvalidRequestError
+
+from db.engine import Database
+from db.repositories.executions import ExecutionRepository
+from db.repositories.leases import LeaseRepository
+from db.repositories.packages import PackageRepository
+from db.repositories.running import ExecutionEnd, RunningRepository
+from db.repositories.sandboxes import SandboxConditions, SandboxRepository
+from db.repositories.slices import Position
+from db.tables import ExecutionRow, SandboxRow
+from tests.support.postgres import SERVERS
+from tests.support.records import (
+    a_sandbox,
+    begin_execution,
+    claims_of,
+    insert_sandbox,
+    run_sandbox,
+)
+
+NASTY = "NUL \x00, half \\ud800, ''' and \\' and \U0001f600\r\n".encode()
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+async def database(request: pytest.FixtureRequest) -> AsyncIterator[Database]:
+    """Both servers, one after the other, migrated."""
+    with SERVERS[request.param]() as server:
+        async with server.database() as made, Database(made.url) as opened:
+            yield opened
+
+
+def soon() -> datetime:
+    """Return an operation's deadline that does not pass in a test."""
+    return datetime.now(UTC) + timedelta(minutes=5)
+
+
+def an_end(execution_id: UUID, status: str = "SUCCEEDED", output: bytes = b"") -> ExecutionEnd:
+    """Return how an execution ended."""
+    now = datetime.now(UTC)
+    return ExecutionEnd(
+        id=execution_id,
+        status=status,
+        exit_code=0,
+        stdout=output,
+        stderr=output,
+        output_truncated=True,
+        results=b"[" + output + b"]",
+        error=output,
+        execution_count=3,
+        started_at=now - timedelta(seconds=1),
+        finished_at=now,
+        duration_ms=1000.5,
+        last_seq=7,
+        interpreter_restarted=True,
+    )
+
+
+async def get_execution(database: Database, owner: UUID, execution_id: UUID) -> ExecutionRow | None:
+    """Read an execution as its owner."""
+    async with database.tenant_session(claims_of(owner)) as session:
+        return await ExecutionRepository(session).get(execution_id)
+
+
+async def test_a_new_sandbox(database: Database) -> None:
+    """A sandbox comes back as it was given, with the database's times."""
+    user = uuid4()
+    row = await insert_sandbox(
+        database,
+        user,
+        name="A 'name'",
+        labels={"k": "v"},
+        environment_names=["A", "B"],
+        environment_encrypted=b"\x00sealed",
+    )
+
+    assert (row.owner_id, row.name, row.status) == (user, "A 'name'", "STOPPED")
+    assert (row.labels, row.environment_names) == ({"k": "v"}, ["A", "B"])
+    assert row.created_at == row.updated_at
+    assert row.created_at.tzinfo is not None
+    async with database.service_session() as session:
+        assert await RunningRepository(session).environment(row.id) == b"\x00sealed"
+
+
+async def test_idempotency_key(database: Database) -> None:
+    """A second sandbox with one user's key is not made; another user's key is another key."""
+    user = uuid4()
+    first = await insert_sandbox(database, user, idempotency_key="key")
+    await insert_sandbox(database, uuid4(), idempotency_key="key")
+    async with database.tenant_session(claims_of(user)) as session:
+        sandboxes = SandboxRepository(session)
+
+        assert await sandboxes.insert(a_sandbox(user, idempotency_key="key")) is None
+        found = await sandboxes.get_by_idempotency_key("key")
+
+    assert found is not None
+    assert found.id == first.id
+
+
+async def test_pages(database: Database) -> None:
+    """Pages go from the newest to the oldest, each sandbox once, with ties in time."""
+    user = uuid4()
+    async with database.tenant_session(claims_of(user)) as session:
+        sandboxes = SandboxRepository(session)
+        # In one transaction all have the same time.
+        made = {(await _insert(sandboxes, user)).id for _ in range(5)}
+    made |= {(await insert_sandbox(database, user)).id for _ in range(2)}
+    seen: list[SandboxRow] = []
+    after: Position | None = None
+    async with database.tenant_session(claims_of(user)) as session:
+        sandboxes = SandboxRepository(session)
+        while True:
+            page = await sandboxes.page(SandboxConditions(), 3, after)
+            seen.extend(page.rows)
+            if not page.has_more:
+                break
+            after = (page.rows[-1].created_at, page.rows[-1].id)
+
+    assert {row.id for row in seen} == made
+    assert len(seen) == 7
+    keys = [(row.created_at, row.id) for row in seen]
+    assert keys == sorted(keys, reverse=True)
+
+
+async def _insert(sandboxes: SandboxRepository, user: UUID) -> SandboxRow:
+    row = await sandboxes.insert(a_sandbox(user))
+    assert row is not None
+    return row
+
+
+@pytest.mark.parametrize(
+    ("conditions", "names"),
+    [
+        (SandboxConditions(), {"Alpha", "b%ta", None}),
+        (SandboxConditions(statuses=["STOPPED"]), {"Alpha", "b%ta", None}),
+        (SandboxConditions(statuses=["RUNNING", "FAILED"]), set()),
+        (SandboxConditions(statuses=[]), set()),
+        (SandboxConditions(name_contains="ALPH"), {"Alpha"}),
+        (SandboxConditions(name_contains="%"), {"b%ta"}),
+        (SandboxConditions(name_contains="_"), set()),
+        (SandboxConditions(labels={"team": "x"}), {"Alpha", "b%ta"}),
+        (SandboxConditions(labels={"team": "x", "env": "dev"}), {"Alpha"}),
+        (SandboxConditions(labels={"team": "y"}), set()),
+    ],
+)
+async def test_filters(
+    database: Database, conditions: SandboxConditions, names: set[str | None]
+) -> None:
+    """A filter lists what has all that it says, and its count agrees."""
+    user = uuid4()
+    await insert_sandbox(database, user, name="Alpha", labels={"team": "x", "env": "dev"})
+    await insert_sandbox(database, user, name="b%ta", labels={"team": "x"})
+    await insert_sandbox(database, user)
+    async with database.tenant_session(claims_of(user)) as session:
+        sandboxes = SandboxRepository(session)
+        page = await sandboxes.page(conditions, 10)
+
+        assert {row.name for row in page.rows} == names
+        assert await sandboxes.count(conditions) == len(names)
+
+
+async def test_others_sandboxes(database: Database) -> None:
+    """Another user's id answers as one that there is not, whatever is asked."""
+    theirs = await run_sandbox(database, uuid4())
+    user = uuid4()
+    async with database.tenant_session(claims_of(user)) as session:
+        sandboxes = SandboxRepository(session)
+
+        assert await sandboxes.get(theirs.id) is None
+        assert await sandboxes.get_many([theirs.id, uuid4()]) == []
+        assert await sandboxes.update_fields(theirs.id, name="mine") is None
+        assert await sandboxes.usage() == (usage := await sandboxes.usage())
+        assert (usage.sandboxes, usage.running, usage.unended_executions) == (0, 0, 0)
+        begun = await sandboxes.begin_operation(
+            theirs.id,
+            from_statuses=["RUNNING"],
+            to_status="STOPPING",
+            operation_id=uuid4(),
+            deadline=soon(),
+        )
+        assert begun is None
+    assert await begin_execution(database, user, theirs.id) is None
+
+
+async def test_update_fields(database: Database) -> None:
+    """What is given changes, what is left out stays, and the time of change is noted."""
+    user = uuid4()
+    row = await insert_sandbox(database, user, name="old", labels={"a": "b"})
+    async with database.tenant_session(claims_of(user)) as session:
+        changed = await SandboxRepository(session).update_fields(
+            row.id, name=None, idle_timeout_seconds=5.5
+        )
+
+    assert changed is not None
+    assert (changed.name, changed.labels, changed.idle_timeout_seconds) == (None, {"a": "b"}, 5.5)
+    assert changed.updated_at > row.updated_at
+
+
+async def test_one_of_many_begins(database: Database) -> None:
+    """Of ten starts at once, one takes the operation."""
+    user = uuid4()
+    row = await insert_sandbox(database, user)
+
+    async def begin() -> SandboxRow | None:
+        async with database.tenant_session(claims_of(user)) as session:
+            return await SandboxRepository(session).begin_operation(
+                row.id,
+                from_statuses=["STOPPED", "FAILED"],
+                to_status="STARTING",
+                operation_id=uuid4(),
+                deadline=soon(),
+            )
+
+    begun = [each for each in await asyncio.gather(*(begin() for _ in range(10))) if each]
+
+    assert len(begun) == 1
+    assert begun[0].status == "STARTING"
+
+
+async def test_take_over(database: Database) -> None:
+    """An operation is taken over when told to or after its deadline, and its holder learns so."""
+    user, first, second, third = uuid4(), uuid4(), uuid4(), uuid4()
+    row = await insert_sandbox(database, user)
+    async with database.service_session() as session:
+        running = RunningRepository(session)
+
+        async def begin(operation: UUID, *, take_over: bool = False) -> SandboxRow | None:
+            return await running.begin_operation(
+                row.id,
+                from_statuses=["STOPPED", "STARTING"],
+                to_status="STARTING",
+                operation_id=operation,
+                deadline=soon(),
+                take_over=take_over,
+            )
+
+        assert await begin(first) is not None
+        assert await begin(second) is None
+        assert await begin(second, take_over=True) is not None
+        assert await running.finish_operation(row.id, first, "RUNNING") is None
+        assert not await running.delete(row.id, first)
+        await running.expire_operation(row.id, second)
+    async with database.service_session() as session:
+        running = RunningRepository(session)
+        assert await begin(third) is not None
+        finished = await running.finish_operation(row.id, third, "FAILED", status_reason="why")
+
+    assert finished is not None
+    assert (finished.status, finished.status_reason) == ("FAILED", "why")
+    assert (finished.operation_id, finished.operation_deadline) == (None, None)
+
+
+async def test_delete_takes_all_along(database: Database) -> None:
+    """With a sandbox go its executions and packages."""
+    user, operation = uuid4(), uuid4()
+    row = await run_sandbox(database, user)
+    begun = await begin_execution(database, user, row.id)
+    assert begun is not None
+    assert begun.execution_id is not None
+    async with database.service_session() as session:
+        running = RunningRepository(session)
+        await running.replace_packages(row.id, user, [("a", "1")])
+    async with database.tenant_session(claims_of(user)) as session:
+        sandboxes = SandboxRepository(session)
+        await sandboxes.begin_operation(
+            row.id,
+            from_statuses=["RUNNING"],
+            to_status="STOPPING",
+            operation_id=operation,
+            deadline=soon(),
+            deleting=True,
+        )
+        assert await sandboxes.delete(row.id, operation)
+
+    assert await get_execution(database, user, begun.execution_id) is None
+    async with database.tenant_session(claims_of(user)) as session:
+        assert await PackageRepository(session).list(row.id) == []
+
+
+async def test_begin_execution(database: Database) -> None:
+    """An execution begins as QUEUED, with what the caller needs to send it."""
+    user = uuid4()
+    row = await run_sandbox(database, user)
+    begun = await begin_execution(database, user, row.id, code=NASTY, client_id="c")
+
+    assert begun is not None
+    assert begun.added
+    assert begun.execution_id is not None
+    assert (begun.status, begun.deleting, begun.unended) == ("RUNNING", False, 0)
+    assert (begun.session_id, begun.node_id) == (row.session_id, row.node_id)
+    kept = await get_execution(database, user, begun.execution_id)
+    assert kept is not None
+    assert (kept.code, kept.status, kept.session_id) == (NASTY, "QUEUED", row.session_id)
+    async with database.tenant_session(claims_of(user)) as session:
+        executions = ExecutionRepository(session)
+        assert await executions.busy_sandboxes([row.id, uuid4()]) == {row.id}
+        assert await executions.by_client_id(row.id, "c") is not None
+
+
+async def test_begin_with_a_known_client_id(database: Database) -> None:
+    """A client's id names one execution, even at once and after the sandbox has stopped."""
+    user, operation = uuid4(), uuid4()
+    row = await run_sandbox(database, user)
+    begun = await asyncio.gather(
+        *(begin_execution(database, user, row.id, client_id="same") for _ in range(8))
+    )
+    ids = {each.execution_id for each in begun if each}
+    assert len(ids) == 1
+    assert sum(each.added for each in begun if each) == 1
+    async with database.tenant_session(claims_of(user)) as session:
+        await SandboxRepository(session).begin_operation(
+            row.id,
+            from_statuses=["RUNNING"],
+            to_status="STOPPING",
+            operation_id=operation,
+            deadline=soon(),
+        )
+
+    again = await begin_execution(database, user, row.id, client_id="same")
+    other = await begin_execution(database, user, row.id, client_id="other")
+
+    assert again is not None
+    assert ({again.execution_id}, again.added, again.status) == (ids, False, "STOPPING")
+    assert other is not None
+    assert (other.execution_id, other.added) == (None, False)
+
+
+async def test_begin_up_to_the_limit(database: Database) -> None:
+    """Of 30 executions at once over two sandboxes, as many begin as the limit allows."""
+    user = uuid4()
+    rows = [await run_sandbox(database, user), await run_sandbox(database, user)]
+    begun = await asyncio.gather(
+        *(begin_execution(database, user, rows[i % 2].id, max_unended=7) for i in range(30))
+    )
+
+    assert sum(each.added for each in begun if each) == 7
+    assert max(each.unended for each in begun if each) == 7
+
+
+async def test_output_survives(database: Database) -> None:
+    """Whatever bytes an execution wrote come back as they were."""
+    user = uuid4()
+    row = await run_sandbox(database, user)
+    begun = await begin_execution(database, user, row.id)
+    assert begun is not None
+    assert begun.execution_id is not None
+    end = an_end(begun.execution_id, output=NASTY)
+    async with database.service_session() as session:
+        await RunningRepository(session).record_executions([end])
+        await RunningRepository(session).record_executions([an_end(end.id, "FAILED")])
+
+    kept = await get_execution(database, user, end.id)
+
+    assert kept is not None
+    assert {name: getattr(kept, name) for name in end.__dataclass_fields__} == {
+        name: getattr(end, name) for name in end.__dataclass_fields__
+    }
+
+
+async def test_losses(database: Database) -> None:
+    """What has not ended is recorded as LOST; what has stays as it ended."""
+    user, now = uuid4(), datetime.now(UTC)
+    row = await run_sandbox(database, user)
+    ids = []
+    for _ in range(4):
+        begun = await begin_execution(database, user, row.id)
+        assert begun is not None
+        assert begun.execution_id is not None
+        ids.append(begun.execution_id)
+    async with database.service_session() as session:
+        running = RunningRepository(session)
+        await running.record_executions([an_end(ids[0])])
+        await running.discard_execution(ids[0])
+        await running.discard_execution(ids[1])
+        await running.lose_execution(ids[2], error=b"one", at=now)
+        await running.lose_executions(row.id, error=b"all", at=now)
+        assert not [each for each in await running.unended() if each.sandbox_id == row.id]
+
+    kept = [await get_execution(database, user, each) for each in ids]
+
+    assert [(each.status, each.error) if each else None for each in kept] == [
+        ("SUCCEEDED", b""),
+        None,
+        ("LOST", b"one"),
+        ("LOST", b"all"),
+    ]
+
+
+async def test_executions_page(database: Database) -> None:
+    """A sandbox's executions are listed newest first, without the large columns if so asked."""
+    user = uuid4()
+    row = await run_sandbox(database, user)
+    for number in range(4):
+        await begin_execution(database, user, row.id, code=str(number).encode())
+    async with database.tenant_session(claims_of(user)) as session:
+        executions = ExecutionRepository(session)
+        page = await executions.page(row.id, 3)
+        rest = await executions.page(
+            row.id, 3, (page.rows[-1].created_at, page.rows[-1].id), large=True
+        )
+        assert await executions.count(row.id) == 4
+        many = await executions.get_many([each.id for each in page.rows])
+    async with database.tenant_session(claims_of(user)) as session:
+        (small, *_) = (await ExecutionRepository(session).page(row.id, 3, large=False)).rows
+
+        assert small.status == "QUEUED"
+        with pytest.raises(InvalidRequestError):
+            _ = small.stdout
+
+    assert [each.code for each in [*page.rows, *rest.rows]] == [b"3", b"2", b"1", b"0"]
+    assert (page.has_more, rest.has_more) == (True, False)
+    assert {each.id for each in many} == {each.id for each in page.rows}
+
+
+async def test_packages(database: Database) -> None:
+    """A sandbox's packages are replaced as a whole and listed by name."""
+    user = uuid4()
+    row = await insert_sandbox(database, user)
+    for packages in ([("b", "1"), ("a", "2")], [("c", "3"), ("b", "1.1")], []):
+        async with database.service_session() as session:
+            await RunningRepository(session).replace_packages(row.id, user, packages)
+        async with database.tenant_session(claims_of(user)) as session:
+            found = await PackageRepository(session).list(row.id)
+
+        assert [(each.name, each.version) for each in found] == sorted(packages)
+
+
+async def test_alive(database: Database) -> None:
+    """Background work finds every user's sandboxes that run, and by their sessions."""
+    rows = [await run_sandbox(database, uuid4()), await run_sandbox(database, uuid4())]
+    stopped = await insert_sandbox(database, uuid4())
+    async with database.service_session() as session:
+        running = RunningRepository(session)
+        alive = {row.id for row in await running.alive()}
+        sessions = [row.session_id for row in rows if row.session_id]
+
+        assert {row.id for row in rows} <= alive
+        assert stopped.id not in alive
+        assert set(sessions) <= await running.session_ids()
+        assert {row.id for row in await running.by_session(sessions)} == {row.id for row in rows}
+
+
+async def test_touch(database: Database) -> None:
+    """The time of the last activity goes forward only."""
+    user, now = uuid4(), datetime.now(UTC)
+    row = await run_sandbox(database, user)
+    async with database.service_session() as session:
+        running = RunningRepository(session)
+        await running.touch({row.id: now})
+        await running.touch({row.id: now - timedelta(seconds=5)})
+    async with database.tenant_session(claims_of(user)) as session:
+        touched = await SandboxRepository(session).get(row.id)
+
+    assert touched is not None
+    assert touched.last_active_at == now
+
+
+async def test_purge(database: Database) -> None:
+    """Records older than they are kept go, a bounded number at a time."""
+    user = uuid4()
+    row = await run_sandbox(database, user)
+    for _ in range(3):
+        begun = await begin_execution(database, user, row.id)
+        assert begun is not None
+        assert begun.execution_id is not None
+        async with database.service_session() as session:
+            await RunningRepository(session).record_executions([an_end(begun.execution_id)])
+    running_one = await begin_execution(database, user, row.id)
+    assert running_one is not None
+    async with database.service_session() as session:
+        running = RunningRepository(session)
+        assert await running.purge_executions(datetime.now(UTC) - timedelta(hours=1)) == 0
+        assert await running.purge_executions(datetime.now(UTC), at_most=2) == 2
+        await running.purge_executions(datetime.now(UTC))
+    async with database.tenant_session(claims_of(user)) as session:
+        assert await ExecutionRepository(session).count(row.id) == 1
+
+
+async def test_leases(database: Database) -> None:
+    """A lease has one holder at a time, who may renew it, until it expires or is given back."""
+    name = str(uuid4())
+
+    async def acquire(holder: str, seconds: float = 60) -> bool:
+        async with database.service_session() as session:
+            return await LeaseRepository(session).acquire(name, holder, seconds)
+
+    assert sum(await asyncio.gather(*(acquire(str(each)) for each in range(8)))) == 1
+    async with database.service_session() as session:
+        for each in range(8):
+            await LeaseRepository(session).release(name, str(each))
+    assert await acquire("a")
+    assert await acquire("a", 0)
+    assert await acquire("b")
+    assert not await acquire("a")
