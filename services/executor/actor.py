@@ -16,8 +16,10 @@ from typing import Any
 
 import docker
 import ray
+from docker.models.containers import Container
 
 from services.executor import containers
+from services.executor.cgroup import MemoryGroup
 from services.executor.containers import HardenedClient, Mounts, hardening
 from services.executor.errors import ExecutorError, SandboxStartError, SessionGoneError
 from services.executor.files import WorkspaceFiles
@@ -49,6 +51,7 @@ from services.executor.rayagents import (
     UploadResult,
 )
 from services.executor.rayagents import SessionStats as StockStats
+from services.executor.runner import OUT_OF_MEMORY
 from services.executor.session import Session
 from services.executor.storage import SessionStorage
 from services.executor.uploads import Uploads
@@ -57,21 +60,25 @@ logger = logging.getLogger(__name__)
 
 UPLOAD_IDLE_SECONDS = 120.0
 SWEEP_SECONDS = 30.0
+MOST_PROCESSES = 1_000_000
 CLEANED_BY_TOOLS = "ray-agents' cleanup_session ended it"
 
 
-class SandboxExecutor(StockExecutor):  # type: ignore[misc, valid-type]
+class SandboxExecutor(StockExecutor):
     """Owns one container and the session in it."""
 
     def __init__(self, session_id: str) -> None:
         """Begin without a container; `start` brings everything up."""
         super().__init__(session_id=session_id)
+        self.container: Container | None
+        self.client: HardenedClient | None
         self._session: Session | None = None
         self._storage: SessionStorage | None = None
         self._files: WorkspaceFiles | None = None
         self._uploads: Uploads | None = None
         self._spec: SessionSpec | None = None
         self._options: dict[str, Any] = {}
+        self._memory: MemoryGroup | None = None
         self._starting = asyncio.Lock()
         self._sweeper: asyncio.Task[None] | None = None
 
@@ -166,9 +173,7 @@ class SandboxExecutor(StockExecutor):  # type: ignore[misc, valid-type]
         """Make the container run. Raises `SandboxStartError`."""
         try:
             self._ensure_container()
-            if self.container is None or not containers.is_running(self.container):
-                msg = "The container ended as soon as it was started."
-                raise SandboxStartError(msg)
+            self._memory = MemoryGroup(str(containers.running(self.container).id))
         except docker.errors.ImageNotFound as error:
             msg = f"The image {self.image!r} is not on this node: run `make setup` on it."
             raise SandboxStartError(msg) from error
@@ -184,7 +189,8 @@ class SandboxExecutor(StockExecutor):  # type: ignore[misc, valid-type]
     ) -> socket.socket:
         """Start a command in the container with an attached stream."""
         try:
-            return containers.open_exec(self.container, command, user, environment)
+            container = containers.running(self.container)
+            return containers.open_exec(container, command, user, environment)
         except Exception as error:
             msg = f"Docker could not start the interpreter: {error}"
             raise SandboxStartError(msg) from error
@@ -193,8 +199,18 @@ class SandboxExecutor(StockExecutor):  # type: ignore[misc, valid-type]
         """End the container at once."""
         containers.kill(self.container)
 
+    def ran_out_of_memory(self) -> bool:
+        """Say whether the kernel ended processes of the container since this was last asked."""
+        return self._memory is not None and self._memory.new_oom_kills()
+
+    def memory_in_use(self) -> int:
+        """Return the bytes of memory that only an end of something would free."""
+        return 0 if self._memory is None else self._memory.unreclaimable()
+
     def cause_of_death(self) -> str:
         """Say why the container, or the stream into it, is dead."""
+        if self.ran_out_of_memory():
+            return OUT_OF_MEMORY
         return containers.cause_of_death(
             self.container, self._require(self._spec).limits.memory_bytes
         )
@@ -263,7 +279,7 @@ class SandboxExecutor(StockExecutor):  # type: ignore[misc, valid-type]
         """Measure the session."""
         session = self._require(self._session)
         inside = await session.runner.ask(frames.COUNT, frames.COUNTED, 5.0)
-        container = self.container
+        container = self._require(self.container)
         usage = await asyncio.to_thread(containers.usage, container)
         disk = await asyncio.to_thread(self._require(self._storage).usage)
         return SessionStats(
@@ -326,15 +342,21 @@ class SandboxExecutor(StockExecutor):  # type: ignore[misc, valid-type]
 
     # What ray-agents' tools call.
 
-    async def execute(self, code: str, timeout: int = 30) -> ExecutionResult | ExecutionError:
+    async def execute(  # the name of its argument is ray-agents'
+        self,
+        code: str,
+        timeout: int = 30,  # noqa: ASYNC109
+    ) -> ExecutionResult | ExecutionError:
         """Run code by the same queue and limits as everybody's."""
         return await self._run_tool(code, timeout, shell=False)
 
     async def execute_shell(
-        self, command: str, timeout: int = 30
+        self,
+        command: str,
+        timeout: int = 30,  # noqa: ASYNC109
     ) -> ExecutionResult | ExecutionError:
         """Run a shell command by the same queue and limits as everybody's."""
-        return await self._run_tool(command, timeout, shell=True)
+        return await self._run_tool(command, timeout, shell=True)  # noqa: S604
 
     async def _run_tool(
         self, code: str, limit: float, *, shell: bool
@@ -363,15 +385,13 @@ class SandboxExecutor(StockExecutor):  # type: ignore[misc, valid-type]
     async def get_stats(self) -> StockStats:
         """Answer ray-agents' own statistics."""
         session = self._require(self._session)
-        running = self.container is not None and await asyncio.to_thread(
-            containers.is_running, self.container
-        )
+        status = await asyncio.to_thread(containers.status, self.container)
         return StockStats(
             session_id=self.session_id,
             execution_count=session.execution_count,
             created_at=session.created_at,
             uptime=time.time() - session.created_at,
-            container_status="running" if running else "exited",
+            container_status=status,
         )
 
     async def cleanup(self) -> None:
@@ -415,4 +435,4 @@ def _tool_error(execution_id: str, name: str, message: str) -> ExecutionError:
 
 
 def _count(value: object) -> int:
-    return value if isinstance(value, int) and 0 <= value < 1_000_000 else 0
+    return value if isinstance(value, int) and 0 <= value < MOST_PROCESSES else 0

@@ -144,14 +144,16 @@ class RayExecutor:
                     cluster.has_room, spec.num_cpus, spec.memory_reservation_bytes
                 )
                 waited = 0.0 if room else waited + 1.0
-                if waited >= self._settings.capacity_wait_seconds:
-                    msg = "The cluster has no room for one more sandbox just now."
-                    raise NoCapacityError(msg)
+                self._require_room(waited)
         except BaseException:
             born.cancel()
             await asyncio.gather(born, return_exceptions=True)
             await cluster.blocking(cluster.end_actor, handle)
             raise
+
+    def _require_room(self, waited: float) -> None:
+        if waited >= self._settings.capacity_wait_seconds:
+            raise NoCapacityError("The cluster has no room for one more sandbox just now.")
 
     async def stop(self, session_id: str, node_id: str | None) -> tuple[ExecutionRecord, ...]:
         """End actor and container, keep the folders."""

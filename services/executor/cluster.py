@@ -6,7 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import ray
 from ray.exceptions import (
@@ -26,8 +26,6 @@ from services.executor.errors import (
 )
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 CALL_SECONDS = 30.0
 CONNECT_SECONDS = 60.0
@@ -74,7 +72,9 @@ def disconnect() -> None:
     ray.shutdown()
 
 
-async def blocking(call: Callable[..., T], *arguments: object, seconds: float = CALL_SECONDS) -> T:
+async def blocking[T](
+    call: Callable[..., T], *arguments: object, seconds: float = CALL_SECONDS
+) -> T:
     """Run one of Ray's blocking calls beside the loop, and name its faults."""
     try:
         async with asyncio.timeout(seconds):

@@ -13,6 +13,7 @@ import requests
 from docker.models.containers import Container
 from docker.types import LogConfig, Mount, Ulimit
 
+from services.executor.errors import SandboxStartError
 from services.executor.messages import SessionSpec
 from services.executor.paths import SANDBOX_UID
 
@@ -25,6 +26,7 @@ SHM_BYTES = 64 * 1024 * 1024
 LABEL = "sandbox-api"
 DOCKER_TIMEOUT_SECONDS = 60
 HTTP_CONFLICT = 409
+RUNNING = "running"
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,10 +179,19 @@ def remove(client: HardenedClient, name: str) -> None:
         return
 
 
-def is_running(container: Container) -> bool:
-    """Ask Docker whether the container runs."""
+def running(container: Container | None) -> Container:
+    """Return the container, which runs. Raises `SandboxStartError`."""
+    if status(container) != RUNNING or container is None:
+        raise SandboxStartError("The container ended as soon as it was started.")
+    return container
+
+
+def status(container: Container | None) -> str:
+    """Ask Docker for a container's status; `none` where there is no container."""
+    if container is None:
+        return "none"
     container.reload()
-    return bool(container.status == "running")
+    return str(container.status)
 
 
 def cause_of_death(container: Container | None, memory_bytes: int) -> str:

@@ -6,7 +6,7 @@ from typing import Self
 class ExecutorError(Exception):
     """Base of every condition that the executor names; the message says what to do."""
 
-    def __init__(self, message: str, **details: str | int | float) -> None:
+    def __init__(self, message: str, **details: str | float) -> None:
         """Keep the message and details that a caller may show, such as `limit` or `status`."""
         super().__init__(message)
         self.message = message

@@ -38,7 +38,9 @@ class Verdict:
 def lost(reason: str, *, name: str = "SandboxDied") -> Verdict:
     """Make the verdict of an execution whose sandbox died under it."""
     message = f"The sandbox died under the execution: {reason}."
-    return Verdict(ExecutionStatus.LOST, 137, CodeError(name, message, ""), True)
+    return Verdict(
+        ExecutionStatus.LOST, 137, CodeError(name, message, ""), interpreter_restarted=True
+    )
 
 
 class Stopwatch:

@@ -4,9 +4,9 @@ from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
 from services.executor import incoming
-from services.executor.failures import InstallFailedError, InstallTimedOutError
 from services.executor.errors import ExecutorError
 from services.executor.execution import Execution, Verdict
+from services.executor.failures import InstallFailedError, InstallTimedOutError
 from services.executor.installer import InstallTarget, PackageInstaller
 from services.executor.messages import (
     CodeError,

@@ -5,7 +5,7 @@ import logging
 import signal
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from services.executor import incoming
@@ -23,6 +23,10 @@ from services.executor.supervision import Container, Supervision
 logger = logging.getLogger(__name__)
 
 INTERRUPT_GRACE_SECONDS = 2.0
+MEMORY_SECONDS = 0.5
+MEMORY_LOOKS = 3
+MEMORY_SHARE = 0.95
+OUT_OF_MEMORY = "it ran out of memory"
 
 InstallPackages = Callable[[Execution, incoming.Install], Awaitable[str | None]]
 """Installs for running code, its output going to that execution; returns what failed."""
@@ -34,6 +38,7 @@ class Setup:
 
     environment: dict[str, str]
     rlimits: dict[str, int]
+    memory_bytes: int
 
 
 class Runner:
@@ -41,7 +46,9 @@ class Runner:
 
     def __init__(self, container: Container, setup: Setup, install: InstallPackages) -> None:
         """Run in this container; nothing is started yet."""
-        payload: frames.Payload = {"environment": setup.environment, "rlimits": setup.rlimits}
+        payload: frames.Payload = asdict(setup)
+        self._container = container
+        self._memory_bytes = setup.memory_bytes
         self.supervision = Supervision(container, self, lambda: payload)
         self.packages_version = 0
         self.late: Callable[[Execution], None] = lambda _execution: None
@@ -77,12 +84,27 @@ class Runner:
                 "packages": self.packages_version,
             },
         )
+        watch = asyncio.create_task(self._watch_memory(), name="memory")
         try:
             verdict = await self._await_verdict(execution, request.timeout_seconds)
         finally:
+            watch.cancel()
             self._current, self._last = None, execution
         execution.finish(verdict)
         await self._revive()
+
+    async def _watch_memory(self) -> None:
+        """End code that stays at the memory limit: it thrashes, to the neighbours' harm."""
+        limit = self._memory_bytes * MEMORY_SHARE
+        full = 0
+        while full < MEMORY_LOOKS:
+            await asyncio.sleep(MEMORY_SECONDS)
+            used = await asyncio.to_thread(self._container.memory_in_use)
+            full = full + 1 if used > limit else 0
+        if self._current is not None:
+            self._current.log.hurry()
+        await self.supervision.replace()
+        self.conclude(lost(OUT_OF_MEMORY, name="OutOfMemory"))
 
     async def _revive(self) -> None:
         """Have an interpreter ready for the next execution, which tells where that fails."""
@@ -181,6 +203,8 @@ class Runner:
             execution.output(stream, body[1:])
         elif kind == frames.DISPLAY:
             execution.display(incoming.display(frames.decode(body), len(body)), len(body))
+        elif kind == frames.DIED and execution is self._current:
+            await self._on_died(frames.decode(body).get("exit_code"))
         elif execution is self._current:
             self._on_control(execution, kind, frames.decode(body))
         if execution is self._current:
@@ -200,8 +224,6 @@ class Runner:
             self._on_done(execution, incoming.done(payload))
         elif kind == frames.ERROR:
             execution.fail(incoming.error(payload))
-        elif kind == frames.DIED:
-            self.conclude(_death(payload.get("exit_code")))
         elif kind == frames.CLEAR:
             execution.clear(wait=payload.get("wait") is True)
         elif kind == frames.ASK:
@@ -223,6 +245,12 @@ class Runner:
             error = CodeError("SystemExit", str(done.exit_code), "")
         if self._verdict is not None and not self._verdict.done():
             self._verdict.set_result(Verdict(status, done.exit_code, error))
+
+    async def _on_died(self, exit_code: object) -> None:
+        if await asyncio.to_thread(self._container.ran_out_of_memory):
+            self.conclude(lost(OUT_OF_MEMORY, name="OutOfMemory"))
+        else:
+            self.conclude(_death(exit_code))
 
     async def _on_install(self, execution: Execution, wish: incoming.Install) -> None:
         execution.stopwatch.pause()

@@ -59,7 +59,9 @@ class Session:
         self._packages = packages
         self._installs: set[asyncio.Task[None]] = set()
         self._runner = Runner(
-            container, Setup(spec.environment, _rlimits(spec)), self._install_for_code
+            container,
+            Setup(spec.environment, _rlimits(spec), spec.limits.memory_bytes),
+            self._install_for_code,
         )
         self._runner.late = self._registry.changed
         self._worker: asyncio.Task[None] | None = None

@@ -31,6 +31,12 @@ class Container(Protocol):
     def kill(self) -> None:
         """End it at once; nothing of the sandbox runs after this."""
 
+    def ran_out_of_memory(self) -> bool:
+        """Say whether the kernel ended processes of it for that since this was last asked."""
+
+    def memory_in_use(self) -> int:
+        """Return the bytes of memory that only an end of something would free."""
+
     def cause_of_death(self) -> str:
         """Say why it, or the stream into it, is dead."""
 

@@ -23,9 +23,9 @@ class Channel:
 
     def __init__(self, control: socket.socket) -> None:
         """Own the socket; descriptors of forks are closed at once."""
-        control.setblocking(False)  # noqa: FBT003
+        control.setblocking(False)
         self.socket = control
-        self.wake: Callable[[], None] = lambda: None
+        self.wake: Callable[[], object] = lambda: None
         self._pid = os.getpid()
         self._parser = frames.Parser()
         self._reading = threading.Lock()

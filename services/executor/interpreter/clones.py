@@ -21,7 +21,7 @@ class Clones:
         """Begin to count forks."""
         self._births, self._announce = os.pipe()
         for descriptor in (self._births, self._announce):
-            os.set_blocking(descriptor, False)  # noqa: FBT003
+            os.set_blocking(descriptor, False)
         os.register_at_fork(after_in_child=self._born)
 
     def _born(self) -> None:

@@ -13,12 +13,12 @@ import sys
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from typing import Any, NoReturn
 
-from . import frames
+from IPython.core.error import UsageError
+
+from . import frames, streams
 from . import shell as shells
-from . import streams
 from .channel import Channel
 from .clones import Clones
-from IPython.core.error import UsageError
 
 LIBRARY = "/opt/interpreter/lib"
 PACKAGES = "/packages/current"
@@ -51,7 +51,7 @@ class Interpreter:
     def __init__(self, channel: Channel, shell: shells.Shell) -> None:
         """Put streams, input, signals and the shell in place."""
         self._channel = channel
-        self._outputs = streams.install(lambda prompt: self.ask(prompt))
+        self._outputs = streams.install(self.ask)
         self._loop = self._new_loop()
         self._packages: object = None
         self._clones = Clones()
@@ -124,9 +124,11 @@ class Interpreter:
                     outcome["exit_code"] = self._command(str(request.get("code")))
                 else:
                     outcome |= self._code(str(request.get("code")))
-        except KeyboardInterrupt as error:
+        except BaseException as error:  # noqa: BLE001
+            # The shell's own handlers were cut short: by an interrupt, or for want of memory.
             self._channel.send(frames.ERROR, shells.describe(error))
-            outcome |= {"exit_code": 130, "raised": "KeyboardInterrupt"}
+            stopped = isinstance(error, KeyboardInterrupt)
+            outcome |= {"exit_code": 130 if stopped else 1, "raised": type(error).__name__}
         if self._channel.foreign:
             return
         self._clones.end()
@@ -153,7 +155,7 @@ class Interpreter:
             return {"exit_code": 0, **count}
         if isinstance(error, SystemExit):
             return {"exit_code": _exit_code(error), **count}
-        failure = shell.failure or shells.describe(error)
+        failure = shell.taken_failure() or shells.describe(error)
         if not self._channel.foreign:
             streams.flush(*self._outputs)
             self._channel.send(frames.ERROR, failure)

@@ -4,15 +4,17 @@ import subprocess
 import sys
 import traceback
 import warnings
+from base64 import b64encode
 from typing import Any, NoReturn
 
-from . import frames
-from . import streams
-from .channel import Channel
 from IPython.core.displayhook import DisplayHook
 from IPython.core.displaypub import DisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.text import SList
+from traitlets.config import Config
+
+from . import frames, streams
+from .channel import Channel
 
 PIP_HINT = (
     "Use %pip install NAME instead: the sandbox has no network, "
@@ -27,8 +29,6 @@ def publish(channel: Channel, data: dict[str, Any], **more: object) -> None:
 
 
 def _plain(data: dict[str, Any]) -> dict[str, Any]:
-    from base64 import b64encode
-
     return {
         str(kind): b64encode(value).decode() if isinstance(value, bytes) else value
         for kind, value in data.items()
@@ -98,6 +98,11 @@ class Shell(InteractiveShell):
             name = "SyntaxError"
         self.failure = {"name": name, "value": _text(evalue), "traceback": text}
 
+    def taken_failure(self) -> frames.Payload | None:
+        """Return the traceback kept last, which is kept no longer."""
+        failure, self.failure = self.failure, None
+        return failure
+
     def enable_gui(self, gui: str | None = None) -> None:
         """Take any toolkit's name: figures are shown inline."""
         del gui
@@ -157,8 +162,6 @@ def create() -> Shell:
 
     Made once, before the fork that runs the code, because it takes 0.2 s under gVisor.
     """
-    from traitlets.config import Config
-
     warnings.filterwarnings("ignore", "To exit: use", UserWarning)
     # The flushing thread holds no lock at a fork: see streams.
     warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)

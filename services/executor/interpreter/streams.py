@@ -57,7 +57,7 @@ class InputText(io.TextIOBase):
         """`ask(prompt)` returns one line without its end."""
         self._ask = ask
 
-    def readline(self, _size: int = -1, /) -> str:
+    def readline(self, _size: int | None = -1, /) -> str:  # type: ignore[override]
         """Ask for one line."""
         return self._ask("") + "\n"
 
@@ -71,14 +71,14 @@ class InputText(io.TextIOBase):
 
 def install(ask: Callable[[str], str]) -> tuple[OutputText, OutputText]:
     """Put the streams in place and flush them in the background; return the two outputs."""
-    codecs.register_error("sandbox-replace", _replace)  # type: ignore[arg-type]
+    codecs.register_error("sandbox-replace", _replace)
     dirty = threading.Event()
     flushing = threading.Lock()
     stdout = OutputText(1, "<stdout>", dirty)
     stderr = OutputText(2, "<stderr>", dirty)
     sys.stdout = sys.__stdout__ = stdout  # type: ignore[misc]
     sys.stderr = sys.__stderr__ = stderr  # type: ignore[misc]
-    sys.stdin = InputText(ask)  # type: ignore[assignment]
+    sys.stdin = InputText(ask)
     thread = threading.Thread(
         target=_flush_soon, args=(dirty, flushing, (stdout, stderr)), name="flush", daemon=True
     )

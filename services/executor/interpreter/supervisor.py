@@ -21,6 +21,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import frames
+from .memory import MEMORY_SECONDS, MemoryLimit
 
 PIPE_BYTES = 1024 * 1024
 READ_BYTES = 128 * 1024
@@ -44,8 +45,8 @@ class Supervisor:
         self._run = run
         self._in = os.dup(0)
         self._out = os.dup(1)
-        os.set_blocking(self._in, False)  # noqa: FBT003
-        os.set_blocking(self._out, False)  # noqa: FBT003
+        os.set_blocking(self._in, False)
+        os.set_blocking(self._out, False)
         self._outgoing = bytearray()
         self._commands = frames.Parser()
         self._selector = selectors.DefaultSelector()
@@ -53,6 +54,8 @@ class Supervisor:
         self._child: Child | None = None
         self._generation = 0
         self._serving = True
+        self._memory = MemoryLimit()
+        self._busy = False
 
     def serve(self) -> None:
         """Pump frames until the node's end of the stream is closed."""
@@ -70,8 +73,8 @@ class Supervisor:
             os.dup2(null, descriptor)
         os.close(null)
         wake_read, wake_write = os.pipe()
-        os.set_blocking(wake_read, False)  # noqa: FBT003
-        os.set_blocking(wake_write, False)  # noqa: FBT003
+        os.set_blocking(wake_read, False)
+        os.set_blocking(wake_write, False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
@@ -87,9 +90,11 @@ class Supervisor:
                 self._watch(descriptor, wanted, handler)
             if child.incoming and child.control not in child.closed:
                 self._watch(child.control, wanted | selectors.EVENT_WRITE, self.read_control)
-        for key, _ in self._selector.select():
+        for key, _ in self._selector.select(MEMORY_SECONDS if self._busy else None):
             if key.fd in self._selector.get_map():
                 key.data(key.fd)
+        if self._busy and self._child is not None:
+            self._memory.follow(self._child.pid)
 
     def _watch(self, descriptor: int, events: int, handler: Callable[[int], None]) -> None:
         registered = self._selector.get_map().get(descriptor)
@@ -130,6 +135,7 @@ class Supervisor:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGINT)
         elif kind in (frames.EXECUTE, frames.INPUT, frames.INSTALLED) and child is not None:
+            self._busy = self._busy or kind == frames.EXECUTE
             child.incoming += frames.pack(kind, body)
             self.read_control(child.control)
 
@@ -153,6 +159,8 @@ class Supervisor:
 
     def _start_child(self) -> None:
         self._generation += 1
+        self._busy = False
+        self._memory = MemoryLimit(int(self._setup.get("memory_bytes") or 0))
         self._child = Child(self._run, self._setup, self._selector)
         self._send(frames.encode(frames.READY, {"generation": self._generation}))
 
@@ -204,6 +212,8 @@ class Supervisor:
             self._drain(child)
             if kind in PASSED:
                 self._send(frames.pack(kind, body))
+            if kind == frames.DONE:
+                self._busy = False
             if kind in ANSWERED:
                 child.incoming += frames.pack(frames.RELAYED, b"")
                 child.write()
@@ -253,7 +263,7 @@ class Child:
         for descriptor in (out_write, err_write):
             os.close(descriptor)
         theirs.close()
-        ours.setblocking(False)  # noqa: FBT003
+        ours.setblocking(False)
         self.stdout = out_read
         self.stderr = err_read
         self.incoming = bytearray()
@@ -313,7 +323,7 @@ class Child:
 
 def _pipe() -> tuple[int, int]:
     read, write = os.pipe()
-    os.set_blocking(read, False)  # noqa: FBT003
+    os.set_blocking(read, False)
     with contextlib.suppress(OSError):
         fcntl.fcntl(write, F_SETPIPE_SZ, PIPE_BYTES)
     return read, write
@@ -359,9 +369,9 @@ def _end_all_others() -> None:
 def _is_killable(pid: int) -> bool:
     """Whether `pid` is of our uid and not a zombie that somebody is about to reap."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as stat:  # noqa: PTH123
+        with open(f"/proc/{pid}/stat", "rb") as stat:
             state = stat.read().rpartition(b")")[2].split()[0]
-        return os.stat(f"/proc/{pid}").st_uid == os.getuid() and state != b"Z"  # noqa: PTH116
+        return os.stat(f"/proc/{pid}").st_uid == os.getuid() and state != b"Z"
     except OSError:
         return False
 

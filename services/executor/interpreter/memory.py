@@ -1,0 +1,52 @@
+"""Keeps the code's own memory below the sandbox's, so that it meets a MemoryError, not its end.
+
+Only RLIMIT_AS is enforced under gVisor, and it counts addresses, those of mapped libraries
+included: a fixed limit is either too low for large libraries or too high for data. This one
+follows what is mapped beside data, as `/proc/<pid>/status` tells it.
+"""
+
+import contextlib
+import resource
+import time
+
+MEMORY_SECONDS = 0.05
+RESERVED_BYTES = 104 * 1024 * 1024
+"""Of the sandbox's memory, what gVisor, this supervisor and cached files take."""
+SLACK_BYTES = 24 * 1024 * 1024
+"""Room for libraries to be mapped between two looks."""
+LEAST_BYTES = 64 * 1024 * 1024
+UNIT = 1024
+
+
+class MemoryLimit:
+    """The soft RLIMIT_AS of one interpreter."""
+
+    def __init__(self, memory_bytes: int = 0) -> None:
+        """Hold data below `memory_bytes` less what is reserved; zero holds nothing."""
+        self._data_bytes = max(memory_bytes - RESERVED_BYTES, LEAST_BYTES) if memory_bytes else 0
+        self._seen = 0.0
+
+    def follow(self, pid: int) -> None:
+        """Look again, unless that was just done."""
+        now = time.monotonic()
+        if not self._data_bytes or now - self._seen < MEMORY_SECONDS:
+            return
+        self._seen = now
+        # The process may be gone, or the code may have changed its limits: its own affair.
+        with contextlib.suppress(OSError, ValueError):
+            size, data = _mapped(pid)
+            _, hard = resource.prlimit(pid, resource.RLIMIT_AS)
+            soft = size - data + self._data_bytes + SLACK_BYTES
+            resource.prlimit(pid, resource.RLIMIT_AS, (min(soft, hard), hard))
+
+
+def _mapped(pid: int) -> tuple[int, int]:
+    """Return the bytes of all addresses in use, and of those for data."""
+    size = data = 0
+    with open(f"/proc/{pid}/status") as status:
+        for line in status:
+            if line.startswith("VmSize:"):
+                size = int(line.split()[1]) * UNIT
+            elif line.startswith("VmData:"):
+                data = int(line.split()[1]) * UNIT
+    return size, data
