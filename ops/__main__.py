@@ -9,9 +9,11 @@ import sys
 from collections.abc import Sequence
 from typing import Callable
 
-from ops import api, setup, venv
+from ops import api, api_image, setup, venv
 from ops.check import check
+from ops.image import Base
 from ops.layout import REPOSITORY
+from ops.lock import MACHINE_LOCK, exclusive
 from ops.privileges import require_root
 from ops.process import CommandError
 from ops.requirements import lock
@@ -41,6 +43,13 @@ def _run(_: Sequence[str]) -> int:
 
 def _node(_: Sequence[str]) -> int:
     setup.prepare_machine(Settings.read())
+    return 0
+
+
+def _image(_: Sequence[str]) -> int:
+    with exclusive(MACHINE_LOCK):
+        engine, base = setup.prepare_engine(Settings.read())
+        api_image.build(engine, Uv().ensure(), Base.probe(engine, base))
     return 0
 
 
@@ -97,6 +106,7 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "setup": _setup,
     "run": _run,
     "node": _node,
+    "image": _image,
     "test": _test,
     "check": _check,
     "fmt": _format,

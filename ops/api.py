@@ -34,10 +34,10 @@ def serve(settings: Settings) -> None:
     os.execv(str(venv.PYTHON), command(settings))  # noqa: S606 - no shell is wanted
 
 
-def command(settings: Settings) -> list[str]:
+def command(settings: Settings, python: Path = venv.PYTHON) -> list[str]:
     """Arguments of the server."""
     return [
-        str(venv.PYTHON), "-m", "uvicorn", APPLICATION,
+        str(python), "-m", "uvicorn", APPLICATION,
         f"--host={settings.host}", f"--port={settings.port}", f"--workers={settings.workers}",
         "--loop=uvloop", "--http=httptools", "--ws=websockets-sansio",
         # Compressing a stream of output costs more than loopback and LAN gain by it.

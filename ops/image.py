@@ -81,6 +81,14 @@ def image_id(engine: Engine, image: str) -> str | None:
         return None
 
 
+def forget(engine: Engine, image: str) -> None:
+    """Remove an image that has lost its name; one that a container uses stays."""
+    try:
+        engine.docker("image", "rm", image)
+    except CommandError as error:
+        say(f"An old image stays: {error.reason}")
+
+
 def ensure_base(engine: Engine, wanted: str) -> str:
     """Name of a base image that is there: the wanted one, else a local one."""
     for image in (wanted, LOCAL_BASE):

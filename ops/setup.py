@@ -27,13 +27,18 @@ def prepare_python() -> Path:
         return venv.ensure()
 
 
+def prepare_engine(settings: Settings) -> tuple[Engine, str]:
+    """Have the engine running; returns it with the name of a base image that it has."""
+    engine = Engine()
+    engine.ensure()
+    return engine, ensure_base(engine, settings.base_image)
+
+
 def prepare_machine(settings: Settings) -> None:
     """Have Python, engine, gVisor, image, the interpreter's packages and the web pages."""
     prepare_python()
     with exclusive(MACHINE_LOCK):
-        engine = Engine()
-        engine.ensure()
-        base = ensure_base(engine, settings.base_image)
+        engine, base = prepare_engine(settings)
         Gvisor(engine, base).ensure()
         image = SandboxImage(engine, Base.probe(engine, base))
         image.ensure(Uv())

@@ -17,6 +17,7 @@ from ops.process import all_processes, command_line, end, run, started_at
 from ops.say import CannotError
 from ops.settings import DEFAULT_BASE_IMAGE
 from ops.stop import unmount_below
+from tests.support.engines import engine_in, start_apart
 
 OTHERS = {"max-concurrent-downloads": 2, "runtimes": {"other": {"path": "/usr/bin/other"}}}
 
@@ -34,21 +35,13 @@ def engine(base_image: str) -> Iterator[Engine]:
     """An engine apart from the machine's, with a short socket path and the base image in it."""
     # Not pytest's folder: a socket's path has at most 107 bytes.
     folder = Path(tempfile.mkdtemp(prefix="sbt-"))
-    config = folder / "daemon.json"
-    config.write_text(json.dumps(OTHERS))
+    (folder / "daemon.json").write_text(json.dumps(OTHERS))
     (folder / "exec/containerd").mkdir(parents=True)
     # What a killed engine leaves: an id that nobody has, and one that another program has.
     (folder / "docker.pid").write_text("4194300")
     (folder / "exec/containerd/containerd.pid").write_text(str(os.getpid()))
-    one = Engine(
-        host=f"unix://{folder}/docker.sock",
-        pid_file=folder / "docker.pid",
-        exec_root=folder / "exec",
-        config=config,
-        log=folder / "log",
-        options=(f"--data-root={folder}/data", "--bridge=none", "--iptables=false"),
-    )
-    one.start_by_hand()
+    one = engine_in(folder)
+    start_apart(folder)
     try:
         run(
             ["sh", "-c", f"docker save {base_image} | docker --host {one.host} load"],
@@ -133,7 +126,7 @@ def test_starts_again_after_being_killed(engine: Engine, base_image: str) -> Non
     while started_at(killed) is not None:
         os.sched_yield()
 
-    engine.start_by_hand()
+    start_apart(engine.config.parent)
 
     assert engine.answers()
     assert engine.pid() != killed
