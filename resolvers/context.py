@@ -4,14 +4,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 
-from services.executions import ExecutionService
-from services.files import FileService
-from services.packages import PackageService
-from services.sandboxes import SandboxService
 from strawberry.dataloader import DataLoader
 
 from services.entities import Sandbox, SandboxId, Viewer
 from services.errors import UnauthenticatedError
+from services.executions import ExecutionService
+from services.files import FileService
+from services.packages import PackageService
+from services.sandboxes import SandboxService
 
 
 @dataclass(frozen=True)

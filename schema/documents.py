@@ -2,9 +2,10 @@
 
 from collections import OrderedDict
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
-from graphql import DocumentNode, GraphQLError, parse
+from graphql import DocumentNode, GraphQLError, GraphQLSyntaxError, parse
 from strawberry.extensions import SchemaExtension
 from strawberry.schema.schema import validate_document
 
@@ -55,9 +56,11 @@ class DocumentCache(SchemaExtension):
     def on_parse(self) -> Iterator[None]:
         """Parse, unless it has been done."""
         context = self.execution_context
-        if context.query:
-            self._known = self._documents.get(context.query)
-            context.graphql_document = self._known.document
+        # What does not parse is parsed again by Strawberry, which knows how to say so.
+        with suppress(GraphQLSyntaxError):
+            if context.query:
+                self._known = self._documents.get(context.query)
+                context.graphql_document = self._known.document
         yield
 
     def on_validate(self) -> Iterator[None]:

@@ -21,7 +21,8 @@ _log = structlog.get_logger(__name__)
 
 _AT = re.compile(r"has invalid value at ([^:]*):")
 _NAME = re.compile(r"[_A-Za-z][_0-9A-Za-z]*")
-_NAMED_FIELD = re.compile(r"(?:required|unknown) field '([^']+)'")
+_FIELD = re.compile(r"(?:required|unknown) field '([^']+)'")
+_ARGUMENT = re.compile(r"^Argument '([^']+)'")
 
 MASKED = "Something went wrong on our side; the log has it under `extensions.errorId`."
 
@@ -65,18 +66,14 @@ def _about_input(error: GraphQLError) -> bool:
 def _field(error: GraphQLError) -> dict[str, str]:
     """Name the input that is off, as deep as the message tells."""
     message = error.message
-    if named := _NAMED_FIELD.search(message):
-        return {"field": named[1]}
-    if (at := _AT.search(message)) and (names := _NAME.findall(at[1])):
+    if found := _FIELD.search(message):
+        return {"field": found[1]}
+    if (found := _AT.search(message)) and (names := _NAME.findall(found[1])):
         return {"field": names[-1]}
+    if found := _ARGUMENT.search(message):
+        return {"field": found[1]}
     node = error.nodes[0] if error.nodes else None
-    match node:
-        case VariableDefinitionNode():
-            return {"field": node.variable.name.value}
-        case ArgumentNode():
-            return {"field": node.name.value}
-        case _:
-            return {}
+    return {"field": node.variable.name.value} if isinstance(node, VariableDefinitionNode) else {}
 
 
 def _masked(error: GraphQLError, cause: BaseException) -> GraphQLError:

@@ -1,0 +1,60 @@
+"""Puts the application together."""
+
+import sys
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+
+from starlette.applications import Starlette
+from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
+
+from app.application import Application
+from app.backend import Backend, BackendHolder
+from app.graphql_http import GraphQLEndpoint
+from app.graphql_ws import GraphQLSockets
+from app.health import Ready, health
+from app.lifespan import open_backend
+from app.origins import Origins
+from app.pages import STATIC_ROUTE, Page
+from app.requests import RequestIds
+from app.settings import Settings, SettingsError
+from app.transfers import Transfers
+from schema.build import build_schema
+from services.signing import FILES_ROUTE
+
+
+def create_app(
+    settings: Settings | None = None,
+    open_backend: Callable[[Settings], AbstractAsyncContextManager[Backend]] = open_backend,
+) -> ASGIApp:
+    """Make the application; nothing is opened before its lifespan begins.
+
+    Without settings they are read, and what is wrong with them ends the process in one line.
+    """
+    try:
+        settings = settings or Settings.read()
+    except SettingsError as error:
+        sys.exit(f"The settings do not allow a start: {error}.")
+    holder = BackendHolder()
+    routes: ASGIApp = Starlette(routes=_routes(settings, holder))
+    routes = RequestIds(Origins(routes, settings.allowed_origins))
+    return Application(routes, holder, partial(open_backend, settings))
+
+
+def _routes(settings: Settings, holder: BackendHolder) -> list[BaseRoute]:
+    schema = build_schema()
+    page = Page() if settings.graphiql_served else None
+    graphql = GraphQLEndpoint(schema, holder, page)
+    transfer = Transfers(holder)
+    routes: list[BaseRoute] = [
+        Route("/graphql", graphql.serve, methods=["GET", "POST"]),
+        WebSocketRoute("/graphql", GraphQLSockets(schema, holder, settings.allowed_origins)),
+        Route("/health", health),
+        Route("/ready", Ready(holder).serve),
+        Route(f"{FILES_ROUTE}/{{signature}}", transfer.serve, methods=["GET", "HEAD", "PUT"]),
+    ]
+    if page is not None and page.static is not None:
+        routes.append(Mount(STATIC_ROUTE, StaticFiles(directory=page.static)))
+    return routes

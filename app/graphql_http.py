@@ -1,0 +1,150 @@
+"""GraphQL over HTTP: one operation a request, answered as JSON.
+
+After the GraphQL-over-HTTP draft: `application/graphql-response+json` tells failures by
+status, `application/json` answers 200 to every well-formed request. Queries may be asked by
+GET; mutations take POST; subscriptions take the websocket.
+"""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from graphql import GraphQLError
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
+from strawberry.types import ExecutionResult
+from strawberry.types.execution import PreExecutionError
+from strawberry.types.graphql import OperationType
+
+from app.backend import BackendHolder
+from app.bodies import read_body
+from app.graphql_requests import GraphQLRequest, RequestRefusedError, from_body, from_query
+from app.json_text import encode
+from app.negotiation import JSON_TYPE, RESPONSE_TYPE, negotiate, wants_page
+from app.pages import Page
+from app.tokens import viewer_of
+from resolvers.context import Context
+from schema.build import Schema
+from schema.errors import client_error, service_error
+from services.errors import (
+    ErrorCode,
+    ForbiddenError,
+    PayloadTooLargeError,
+    ServiceError,
+    ServiceUnavailableError,
+    UnauthenticatedError,
+)
+
+MAX_BODY_BYTES = 48 * 1024 * 1024
+"""Lets a file of 32 MiB pass in base64."""
+
+_STATUS: dict[type[ServiceError], HTTPStatus] = {
+    UnauthenticatedError: HTTPStatus.UNAUTHORIZED,
+    ForbiddenError: HTTPStatus.FORBIDDEN,
+    PayloadTooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    ServiceUnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+
+
+@dataclass(frozen=True)
+class GraphQLEndpoint:
+    """Answers GET and POST /graphql."""
+
+    schema: Schema
+    holder: BackendHolder
+    page: Page | None
+
+    async def serve(self, request: Request) -> Response:
+        """Serve the page to a browser, else run the one operation."""
+        if self.page is not None and wants_page(request):
+            return self.page.response()
+        media = negotiate(request.headers.get("accept"))
+        try:
+            return await self._answer(request, media)
+        except RequestRefusedError as error:
+            return _refusal(media or JSON_TYPE, error.status, error.error)
+        except ServiceError as error:
+            status = _STATUS.get(type(error), HTTPStatus.INTERNAL_SERVER_ERROR)
+            return _refusal(media or JSON_TYPE, status, service_error(error))
+        except ClientDisconnect:
+            return Response(None, HTTPStatus.BAD_REQUEST)
+        except Exception as error:  # noqa: BLE001 - logged and masked like any other
+            masked = client_error(GraphQLError(str(error), original_error=error))
+            return _refusal(media or JSON_TYPE, HTTPStatus.INTERNAL_SERVER_ERROR, masked)
+
+    async def _answer(self, request: Request, media: str | None) -> Response:
+        if media is None:
+            raise RequestRefusedError(
+                f"Accept {RESPONSE_TYPE} or {JSON_TYPE}.", HTTPStatus.NOT_ACCEPTABLE
+            )
+        asked = from_query(request) if request.method == "GET" else None
+        context = self._context(request)
+        if asked is None:
+            asked = from_body(request, await read_body(request, MAX_BODY_BYTES))
+        return _response(media, await self._run(asked, context, request.method))
+
+    def _context(self, request: Request) -> Context:
+        backend = self.holder.backend
+        viewer = viewer_of(backend, request.headers.get("authorization"))
+        return Context(backend.services, request.state.request_id, viewer)
+
+    async def _run(self, asked: GraphQLRequest, context: Context, method: str) -> ExecutionResult:
+        allowed = {OperationType.QUERY}
+        if method == "POST":
+            allowed.add(OperationType.MUTATION)
+        try:
+            return await self.schema.execute(
+                asked.query,
+                variable_values=asked.variables,
+                operation_name=asked.operation_name,
+                context_value=context,
+                allowed_operation_types=allowed,
+            )
+        except CannotGetOperationTypeError as error:
+            raise RequestRefusedError(
+                error.as_http_error_reason(), code=ErrorCode.GRAPHQL_VALIDATION_FAILED
+            ) from error
+        except InvalidOperationTypeError as error:
+            raise _misplaced(error.operation_type) from error
+
+
+def _misplaced(kind: OperationType) -> RequestRefusedError:
+    if kind is OperationType.MUTATION:
+        return RequestRefusedError("Mutations take POST.", HTTPStatus.METHOD_NOT_ALLOWED)
+    return RequestRefusedError(
+        "Subscriptions take the websocket at this address, protocol graphql-transport-ws."
+    )
+
+
+def _response(media: str, result: ExecutionResult) -> Response:
+    errors = result.errors or []
+    # Without data and without a path, nothing has been executed.
+    refused = result.data is None and all(error.path is None for error in errors)
+    if isinstance(result, PreExecutionError) or (errors and refused):
+        status = HTTPStatus.BAD_REQUEST if media == RESPONSE_TYPE else HTTPStatus.OK
+        return _json(media, status, {"errors": [error.formatted for error in errors]})
+    answer: dict[str, object] = {"data": result.data}
+    if errors:
+        answer["errors"] = [error.formatted for error in errors]
+    return _json(media, HTTPStatus.OK, answer)
+
+
+def _refusal(media: str, status: HTTPStatus, error: GraphQLError) -> Response:
+    response = _json(media, status, {"errors": [error.formatted]})
+    if status is HTTPStatus.UNAUTHORIZED:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    if status is HTTPStatus.METHOD_NOT_ALLOWED:
+        response.headers["Allow"] = "POST"
+    return response
+
+
+def _json(media: str, status: HTTPStatus, answer: object) -> Response:
+    return Response(
+        encode(answer),
+        status_code=status,
+        headers={
+            "Content-Type": f"{media}; charset=utf-8",
+            "Cache-Control": "no-store",
+            "X-Content-Type-Options": "nosniff",
+        },
+    )

@@ -1,0 +1,82 @@
+"""What a client asks for, out of a body or of an address."""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from graphql import GraphQLError
+from starlette.requests import Request
+
+from app.json_text import decode
+from app.negotiation import JSON_TYPE
+from services.errors import ErrorCode
+
+
+class RequestRefusedError(Exception):
+    """An HTTP request that holds no operation we would run."""
+
+    def __init__(
+        self,
+        message: str,
+        status: HTTPStatus = HTTPStatus.BAD_REQUEST,
+        *,
+        code: ErrorCode = ErrorCode.BAD_USER_INPUT,
+        **extensions: str,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.error = GraphQLError(message, extensions={"code": code.value, **extensions})
+
+
+@dataclass(frozen=True, slots=True)
+class GraphQLRequest:
+    """One operation and its variables."""
+
+    query: str
+    variables: dict[str, Any] | None
+    operation_name: str | None
+
+
+def from_body(request: Request, body: bytes) -> GraphQLRequest:
+    """Read a POST. Raises `RequestRefusedError`."""
+    kind, _, parameters = request.headers.get("content-type", "").lower().partition(";")
+    charset = parameters.partition("charset=")[2].strip().strip('"')
+    if kind.strip() != JSON_TYPE or charset not in {"", "utf-8", "utf8"}:
+        raise RequestRefusedError(f"Send {JSON_TYPE} in UTF-8.", HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
+    try:
+        content = decode(body)
+    except ValueError as error:
+        raise RequestRefusedError("The body is no JSON.") from error
+    if isinstance(content, list):
+        raise RequestRefusedError("Send one operation a request: batching is off.")
+    if not isinstance(content, dict):
+        raise RequestRefusedError("The body is no JSON object.")
+    return _checked(content)
+
+
+def from_query(request: Request) -> GraphQLRequest:
+    """Read a GET. Raises `RequestRefusedError`."""
+    content: dict[str, object] = dict(request.query_params)
+    for name in ("variables", "extensions"):
+        text = request.query_params.get(name)
+        if not text:
+            content.pop(name, None)
+            continue
+        try:
+            content[name] = decode(text)
+        except ValueError as error:
+            raise RequestRefusedError(f"`{name}` is no JSON.", field=name) from error
+    return _checked(content)
+
+
+def _checked(content: dict[str, Any]) -> GraphQLRequest:
+    query = content.get("query")
+    if not isinstance(query, str) or not query:
+        raise RequestRefusedError("`query` is a document's text.", field="query")
+    for name in ("variables", "extensions"):
+        if not isinstance(content.get(name), dict | None):
+            raise RequestRefusedError(f"`{name}` is an object.", field=name)
+    operation_name = content.get("operationName")
+    if not isinstance(operation_name, str | None):
+        raise RequestRefusedError("`operationName` is a string.", field="operationName")
+    return GraphQLRequest(query, content.get("variables"), operation_name or None)

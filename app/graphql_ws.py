@@ -1,0 +1,179 @@
+"""GraphQL over a websocket: graphql-transport-ws, by Strawberry's handler.
+
+Ours adds: a token in the first message, limits, and a quiet end where the peer is gone.
+"""
+
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from datetime import timedelta
+from typing import cast
+
+import structlog
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+from strawberry.asgi import ASGIWebSocketAdapter, GraphQL
+from strawberry.exceptions import ConnectionRejectionError
+from strawberry.http.exceptions import (
+    NonJsonMessageReceived,
+    NonTextMessageReceived,
+    WebSocketDisconnected,
+)
+from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
+from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import (
+    BaseGraphQLTransportWSHandler,
+)
+from strawberry.subscriptions.protocols.graphql_transport_ws.types import Message, SubscribeMessage
+from strawberry.types.unset import UNSET, UnsetType
+
+from app.backend import BackendHolder
+from app.json_text import decode, encode
+from app.tokens import authorization_in, viewer_of
+from resolvers.context import Context
+from schema.build import Schema
+from schema.errors import service_error
+from services.errors import QuotaExceededError, ServiceError
+
+MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+MAX_OPERATIONS = 100
+INIT_WAIT = timedelta(seconds=5)
+
+_log = structlog.get_logger(__name__)
+
+
+class Socket(ASGIWebSocketAdapter):
+    """One websocket's messages."""
+
+    async def iter_json(
+        self,
+        *,
+        ignore_parsing_errors: bool = False,  # noqa: ARG002 - the legacy protocol's, which is off
+    ) -> AsyncGenerator[object, None]:
+        """Read messages until the peer leaves."""
+        while self.ws.application_state != WebSocketState.DISCONNECTED:
+            try:
+                message = await self.ws.receive()
+            except RuntimeError:
+                return
+            if message["type"] == "websocket.disconnect":
+                return
+            text = message.get("text")
+            if text is None:
+                raise NonTextMessageReceived
+            if len(text) > MAX_MESSAGE_BYTES:
+                await self.close(1009, f"Messages are at most {MAX_MESSAGE_BYTES} bytes")
+                return
+            try:
+                yield decode(text)
+            except ValueError as error:
+                raise NonJsonMessageReceived from error
+
+    async def send_json(self, message: Mapping[str, object]) -> None:
+        """Send one message. Raises `WebSocketDisconnected` where nobody is there any more."""
+        if self.ws.application_state == WebSocketState.DISCONNECTED:
+            raise WebSocketDisconnected
+        try:
+            await self.ws.send_text(encode(message).decode())
+        except (WebSocketDisconnect, RuntimeError, OSError) as error:
+            raise WebSocketDisconnected from error
+
+    async def close(self, code: int, reason: str) -> None:
+        """Close, unless that has been done."""
+        if self.ws.application_state == WebSocketState.DISCONNECTED:
+            return
+        try:
+            # A close frame has room for 123 bytes of reason (RFC 6455, section 5.5).
+            await self.ws.close(code, reason.encode()[:123].decode(errors="ignore"))
+        except (WebSocketDisconnect, RuntimeError, OSError):
+            _log.debug("closed_already", code=code)
+
+
+class Handler(BaseGraphQLTransportWSHandler[Context, None]):
+    """The protocol, with messages checked before Strawberry relies on their shape."""
+
+    async def handle_message(self, message: Message) -> None:
+        """Refuse what has not the shape of a message with 4400."""
+        if problem := _malformed(message):
+            await self.handle_invalid_message(problem)
+            return
+        await super().handle_message(message)
+
+    async def handle_subscribe(self, message: SubscribeMessage) -> None:
+        """Refuse what is over the limit, or later than the token, for this operation alone."""
+        if self.connection_acknowledged and message["id"] not in self.operations:
+            try:
+                self._check_allowed()
+            except ServiceError as error:
+                payload = [service_error(error).formatted]
+                await self.send_message({"id": message["id"], "type": "error", "payload": payload})
+                return
+        await super().handle_subscribe(message)
+
+    def _check_allowed(self) -> None:
+        self.context.viewer  # noqa: B018 - raises once the token has expired
+        if len(self.operations) >= MAX_OPERATIONS:
+            raise QuotaExceededError(
+                f"A websocket takes {MAX_OPERATIONS} operations at once.",
+                limit="operationsPerWebsocket",
+            )
+
+    async def handle_task_exception(self, error: Exception) -> None:
+        """Log what a task did not handle; a peer that has left is nothing to log."""
+        if not isinstance(error, WebSocketDisconnected):
+            _log.error("websocket_task_failed", exc_info=error)
+
+
+def _malformed(message: object) -> str | None:
+    if not isinstance(message, dict) or not isinstance(message.get("type"), str):
+        return "Messages are objects with a type"
+    if message["type"] not in {"subscribe", "complete"}:
+        return None
+    if not isinstance(message.get("id"), str) or not message["id"]:
+        return "The id is a string that is not empty"
+    return _malformed_payload(message.get("payload")) if message["type"] == "subscribe" else None
+
+
+def _malformed_payload(payload: object) -> str | None:
+    if not isinstance(payload, dict) or not isinstance(payload.get("query"), str):
+        return "The payload is an object with a query"
+    if not isinstance(payload.get("operationName"), str | None):
+        return "operationName is a string"
+    if not isinstance(payload.get("variables"), dict | None):
+        return "variables is an object"
+    return None
+
+
+class GraphQLSockets(GraphQL[Context, None]):
+    """Answers the websocket at /graphql."""
+
+    websocket_adapter_class = Socket
+    graphql_transport_ws_handler_class = Handler
+
+    def __init__(
+        self, schema: Schema, holder: BackendHolder, allowed_origins: Iterable[str]
+    ) -> None:
+        super().__init__(
+            schema,
+            graphql_ide=None,
+            allow_queries_via_get=False,
+            subscription_protocols=(GRAPHQL_TRANSPORT_WS_PROTOCOL,),
+            connection_init_wait_timeout=INIT_WAIT,
+            max_subscriptions_per_connection=None,
+            allowed_origins=tuple(allowed_origins),
+        )
+        self._holder = holder
+
+    async def get_context(
+        self, request: Request | WebSocket, response: Response | WebSocket
+    ) -> Context:
+        """Begin without a user: the first message names one."""
+        del response
+        return Context(self._holder.backend.services, request.state.request_id)
+
+    async def on_ws_connect(self, context: Context) -> UnsetType | dict[str, object] | None:
+        """Verify the token of the first message; one that is refused closes with 4403."""
+        try:
+            authorization = authorization_in(context.connection_params)
+            context.verified = viewer_of(self._holder.backend, authorization)
+        except ServiceError as error:
+            raise ConnectionRejectionError from error
+        return cast("UnsetType", UNSET)

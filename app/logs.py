@@ -1,0 +1,42 @@
+"""Structured logs: JSON lines in production, readable ones in development."""
+
+import logging
+
+import structlog
+
+OF_OTHERS = ("uvicorn", "uvicorn.error", "uvicorn.access")
+
+
+def configure_logs(*, production: bool, level: str) -> None:
+    """Send every log record of the process through structlog to standard error."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    render: list[structlog.typing.Processor] = (
+        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        if production
+        else [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+    )
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level)
+    for name in OF_OTHERS:
+        logging.getLogger(name).handlers = []
+        logging.getLogger(name).propagate = True
+    # Its lines have whole addresses, signatures of files included; ours have not.
+    logging.getLogger("uvicorn.access").disabled = True

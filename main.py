@@ -1,0 +1,5 @@
+"""`uvicorn main:app`."""
+
+from app.factory import create_app
+
+app = create_app()

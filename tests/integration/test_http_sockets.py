@@ -1,0 +1,260 @@
+"""GraphQL over a websocket against a real server, on services that answer from memory."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Any
+from uuid import uuid4
+
+import jwt
+import pytest
+from structlog.testing import capture_logs
+from websockets.exceptions import InvalidStatus
+
+from app.factory import create_app
+from app.settings import Settings
+from services.errors import ConflictError
+from services.executor import messages
+from tests.support.serving import serving, socket
+from tests.support.stub_services import SECRET, Stubs, token
+
+RUN = """subscription { executeCode(input: {sandboxId: "x", code: "1"}) {
+    __typename seq ... on OutputChunk { text } } }"""
+FINISHED = messages.Finished(
+    3, 1.0, messages.ExecutionStatus.SUCCEEDED, 0, 1.0, interpreter_restarted=False
+)
+
+
+@pytest.fixture
+def stubs() -> Stubs:
+    """Give what stands behind the server: code that prints one line."""
+    stubs = Stubs()
+    stubs.executions.events = [
+        messages.Started(1, 1.0),
+        messages.Output(2, 1.0, messages.OutputStream.STDOUT, "hi\n"),
+        FINISHED,
+    ]
+    return stubs
+
+
+@pytest.fixture
+async def url(stubs: Stubs) -> AsyncIterator[str]:
+    """Serve, and give the address."""
+    settings = Settings(_env_file=None, allowed_origins=("https://friend.example",))
+    async with serving(create_app(settings, stubs.open)) as address:
+        yield address
+
+
+def params() -> dict[str, object]:
+    """Name a user in the first message."""
+    return {"Authorization": f"Bearer {token()}"}
+
+
+@pytest.mark.parametrize("name", ["Authorization", "authorization"])
+async def test_execute_code(url: str, stubs: Stubs, name: str) -> None:
+    """Events come in order, then the end; the header has either spelling."""
+    async with socket(url, params={name: f"Bearer {token()}"}) as client:
+        assert (await client.receive())["type"] == "connection_ack"
+        await client.subscribe(RUN)
+        received = await client.until_end()
+
+    assert [message["type"] for message in received] == ["next"] * 3 + ["complete"]
+    events = [message["payload"]["data"]["executeCode"] for message in received[:-1]]
+    assert [event["seq"] for event in events] == [1, 2, 3]
+    assert events[1]["text"] == "hi\n"
+    assert stubs.executions.closed == 1
+
+
+ANONYMOUS = jwt.encode({"role": "anon", "exp": 2**33}, SECRET, algorithm="HS256")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"Authorization": "nonsense"},
+        {"Authorization": 7},
+        {"Authorization": f"Bearer {token(seconds=-1)}"},
+        {"Authorization": f"Bearer {ANONYMOUS}"},
+    ],
+)
+async def test_bad_tokens(url: str, given: object) -> None:
+    """Without a good token the socket is closed with 4403."""
+    async with socket(url, params=given) as client:
+        assert await client.closed() == (4403, "Forbidden")
+
+
+async def test_refusal_is_an_error_of_that_operation(url: str, stubs: Stubs) -> None:
+    """A refused operation answers `error`, and the socket goes on."""
+    stubs.executions.refusal = ConflictError("Start it first.", status="STOPPED")
+    async with socket(url, params=params()) as client:
+        await client.receive()
+        await client.subscribe(RUN)
+        refused = await client.until_end()
+        await client.subscribe("{ viewer { role } }", name="2")
+        answered = await client.until_end("2")
+
+    assert [message["type"] for message in refused] == ["error"]
+    assert refused[0]["payload"][0]["extensions"] == {"code": "CONFLICT", "status": "STOPPED"}
+    assert answered[0]["payload"] == {"data": {"viewer": {"role": "authenticated"}}}
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        ("subscription {", "GRAPHQL_PARSE_FAILED"),
+        ("subscription { nothing }", "GRAPHQL_VALIDATION_FAILED"),
+        ("{a" * 10_000, "GRAPHQL_PARSE_FAILED"),
+        ("", "GRAPHQL_VALIDATION_FAILED"),
+        ("fragment A on Query { viewer { id } }", "GRAPHQL_VALIDATION_FAILED"),
+    ],
+)
+async def test_bad_documents(url: str, query: str, code: str) -> None:
+    """A document that can't be run answers `error` for its id alone."""
+    async with socket(url, params=params()) as client:
+        await client.receive()
+        await client.subscribe(query)
+        received = await client.until_end()
+
+    assert [message["type"] for message in received] == ["error"]
+    assert received[0]["payload"][0]["extensions"]["code"] == code
+
+
+async def test_fault_in_a_stream_is_masked(url: str, stubs: Stubs) -> None:
+    """A fault of ours in the middle of a stream says nothing but its id."""
+    stubs.executions.events = [messages.Started(1, 1.0)]
+    stubs.executions.fault = RuntimeError("secret")
+    with capture_logs() as logs:
+        async with socket(url, params=params()) as client:
+            await client.receive()
+            await client.subscribe(RUN)
+            received = await client.until_end()
+
+    assert "secret" not in json.dumps(received)
+    extensions = received[1]["payload"]["errors"][0]["extensions"]
+    assert extensions["code"] == "INTERNAL_SERVER_ERROR"
+    assert extensions["errorId"] in [line.get("error_id") for line in logs]
+
+
+@pytest.mark.parametrize("how", ["complete", "close", "cut"])
+async def test_leaving_frees_what_was_opened(url: str, stubs: Stubs, how: str) -> None:
+    """However a reader leaves, the stream behind it is closed."""
+    stubs.executions.events = [messages.Started(1, 1.0)]
+    stubs.executions.endless = True
+    async with socket(url, params=params()) as client:
+        await client.receive()
+        await client.subscribe(RUN)
+        await client.receive()
+        match how:
+            case "complete":
+                await client.send({"id": "1", "type": "complete"})
+            case "close":
+                await client.connection.close()
+            case "cut":
+                client.connection.transport.abort()
+        async with asyncio.timeout(5):
+            await stubs.executions.closing.wait()
+
+    assert stubs.executions.closed == stubs.executions.opened == 1
+
+
+async def test_shutdown_ends_subscriptions(stubs: Stubs) -> None:
+    """A server that ends closes its sockets with a code that makes clients come back."""
+    stubs.executions.events = [messages.Started(1, 1.0)]
+    stubs.executions.endless = True
+    async with AsyncExitStack() as client_end:
+        with capture_logs() as logs:
+            async with serving(create_app(Settings(_env_file=None), stubs.open)) as url:
+                client = await client_end.enter_async_context(socket(url, params=params()))
+                await client.receive()
+                await client.subscribe(RUN)
+                await client.receive()
+            code, _ = await client.closed()
+
+    assert code in {1001, 1012}
+    assert stubs.executions.closed == 1
+    assert [line for line in logs if line["log_level"] == "error"] == []
+
+
+@pytest.mark.parametrize(
+    ("message", "code"),
+    [
+        ([], 4400),
+        ("text", 4400),
+        ({"type": "nonsense"}, 4400),
+        ({"type": "subscribe", "payload": {"query": "{ __typename }"}}, 4400),
+        ({"type": "subscribe", "id": "", "payload": {"query": "{ __typename }"}}, 4400),
+        ({"type": "subscribe", "id": "1", "payload": []}, 4400),
+        ({"type": "subscribe", "id": "1", "payload": {"query": 1}}, 4400),
+        ({"type": "subscribe", "id": "1", "payload": {"query": "{a}", "variables": []}}, 4400),
+        ({"type": "connection_init"}, 4429),
+    ],
+)
+async def test_bad_messages(url: str, message: object, code: int) -> None:
+    """A message of the wrong shape closes the socket with the protocol's code."""
+    async with socket(url, params=params()) as client:
+        await client.receive()
+        await client.send(message)
+
+        assert (await client.closed())[0] == code
+
+
+async def test_raw_bytes_and_large_messages(url: str) -> None:
+    """No JSON and no text are refused with 4400, over 4 MiB with 1009."""
+    for raw, code in (("{", 4400), (b"{}", 4400), (f'"{"x" * 2**22}"', 1009)):
+        async with socket(url, params=params()) as client:
+            await client.receive()
+            await client.connection.send(raw)
+
+            assert (await client.closed())[0] == code
+
+
+async def test_order_of_messages(url: str) -> None:
+    """Nothing runs before the first message, and an id is used once at a time."""
+    async with socket(url) as client:
+        await client.subscribe(RUN)
+        assert (await client.closed())[0] == 4401
+
+
+async def test_id_in_use(url: str, stubs: Stubs) -> None:
+    """A second operation with an id that is in use closes the socket with 4409."""
+    stubs.executions.endless = True
+    async with socket(url, params=params()) as client:
+        await client.receive()
+        await client.subscribe(RUN)
+        await client.subscribe(RUN)
+
+        assert (await client.closed())[0] == 4409
+
+
+async def test_other_protocols(url: str) -> None:
+    """The legacy protocol is off."""
+    async with socket(url, protocol="graphql-ws") as client:
+        assert (await client.closed())[0] == 4406
+
+
+async def test_origins(url: str) -> None:
+    """A page of another origin is refused at the handshake; an allowed one is not."""
+    with pytest.raises(InvalidStatus):
+        async with socket(url, origin="https://other.example"):
+            pytest.fail("it was let in")
+    for origin in ("https://friend.example", url):
+        async with socket(url, params=params(), origin=origin) as client:
+            assert (await client.receive())["type"] == "connection_ack"
+
+
+async def test_token_that_expires_while_the_socket_is_open(url: str) -> None:
+    """What begins after the token's expiry is refused."""
+    async with socket(url, params={"Authorization": f"Bearer {token(uuid4(), 2)}"}) as client:
+        await client.receive()
+        number = 0
+        received: list[dict[str, Any]] = []
+        async with asyncio.timeout(5):
+            while not received or received[0]["type"] == "next":
+                number += 1
+                await client.subscribe("{ viewer { role } }", name=str(number))
+                received = await client.until_end(str(number))
+
+    assert number > 1
+    assert received[0]["payload"][0]["extensions"] == {"code": "UNAUTHENTICATED"}

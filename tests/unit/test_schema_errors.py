@@ -1,0 +1,103 @@
+"""What each kind of error becomes."""
+
+import math
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from resolvers.context import Context
+from schema.build import build_schema
+from services.errors import CapacityExhaustedError, ConflictError, ServiceError
+from tests.support.stub_services import Stubs, viewer
+
+SCHEMA = build_schema()
+
+
+async def error(
+    query: str, variables: dict[str, Any] | None = None, *, fault: Exception | None = None
+) -> dict[str, Any]:
+    """Run an operation and return its only error, as a client sees it."""
+    stubs = Stubs()
+    stubs.sandboxes.fault = fault
+    context = Context(stubs.services(), "request", viewer())
+    result = await SCHEMA.execute(query, variable_values=variables, context_value=context)
+    assert result.errors is not None
+    assert len(result.errors) == 1
+    formatted: dict[str, Any] = dict(result.errors[0].formatted)
+    return formatted
+
+
+ASK = '{ sandbox(id: "x") { id } }'
+
+
+@pytest.mark.parametrize(
+    ("fault", "extensions"),
+    [
+        (ConflictError("Start it first.", status="STOPPED"), {"status": "STOPPED"}),
+        (CapacityExhaustedError("No room."), {}),
+    ],
+)
+async def test_service_errors(fault: ServiceError, extensions: dict[str, str]) -> None:
+    """A service's error keeps its message, code and extensions, and has its path."""
+    told = await error(ASK, fault=fault)
+
+    assert told["message"] == fault.message
+    assert told["path"] == ["sandbox"]
+    assert told["extensions"] == {"code": fault.code.value, **extensions}
+
+
+async def test_other_errors_are_masked_and_logged() -> None:
+    """Nothing of an error that isn't ours is told; the log has it by its id."""
+    with capture_logs() as logs:
+        told = await error(ASK, fault=RuntimeError("postgres://user:secret@host"))
+
+    assert "secret" not in str(told)
+    assert told["extensions"]["code"] == "INTERNAL_SERVER_ERROR"
+    assert logs[0]["error_id"] == told["extensions"]["errorId"]
+    assert isinstance(logs[0]["exc_info"], RuntimeError)
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        ("{ sandbox(", "GRAPHQL_PARSE_FAILED"),
+        ("{ nothing }", "GRAPHQL_VALIDATION_FAILED"),
+        ("{ sandbox { id } }", "GRAPHQL_VALIDATION_FAILED"),
+        ('{ sandboxes(first: "a") { totalCount } }', "GRAPHQL_VALIDATION_FAILED"),
+    ],
+)
+async def test_documents(query: str, code: str) -> None:
+    """A document that doesn't parse or validate says so, the second time too."""
+    for _ in range(2):
+        assert (await error(query))["extensions"] == {"code": code}
+
+
+RUN = "mutation ($input: ExecuteCodeInput!) { executeCode(input: $input) { execution { id } } }"
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ({"sandboxId": "x", "code": "1", "timeoutSeconds": math.nan}, "timeoutSeconds"),
+        ({"sandboxId": "x", "code": "1", "after": 2**31}, "after"),
+        ({"sandboxId": "x", "code": "1", "environment": [{"name": "a", "value": 1}]}, "value"),
+        ({"sandboxId": "x"}, "code"),
+        ({"sandboxId": "x", "code": "1", "nonsense": 1}, "nonsense"),
+        (None, "input"),
+    ],
+)
+async def test_variables(given: object, field: str) -> None:
+    """A variable that doesn't fit names the field that is off."""
+    told = await error(RUN, {"input": given})
+
+    assert told["extensions"] == {"code": "BAD_USER_INPUT", "field": field}
+
+
+async def test_null_for_an_argument() -> None:
+    """A nullable variable in a place that takes no null names the argument."""
+    query = "query ($first: Int = 5) { sandboxes(first: $first) { totalCount } }"
+
+    told = await error(query, {"first": None})
+
+    assert told["extensions"] == {"code": "BAD_USER_INPUT", "field": "first"}
