@@ -1,0 +1,148 @@
+"""Tokens that verify, and those that do not."""
+
+import base64
+import json
+import time
+from datetime import UTC, datetime
+from uuid import UUID
+
+import jwt
+import pytest
+
+from services.auth import TokenVerifier
+from services.errors import ForbiddenError, UnauthenticatedError
+from services.limits import MAX_TOKEN_BYTES
+
+SECRET = "a secret of at least forty-eight bytes, made up for tests"
+SUB = "0b5a2f0e-8c1b-4f7e-9a53-3f1d3f0c9f11"
+NOW = int(time.time())
+
+
+def claims(**changes: object) -> dict[str, object]:
+    """Return a good token's claims, changed; a value of ... leaves one out."""
+    good = {"sub": SUB, "aud": "authenticated", "role": "authenticated", "exp": NOW + 600}
+    return {name: value for name, value in (good | changes).items() if value is not ...}
+
+
+def signed(secret: str = SECRET, algorithm: str = "HS256", **changes: object) -> str:
+    """Return a token."""
+    return jwt.encode(claims(**changes), secret, algorithm=algorithm)
+
+
+def raw(header: object, payload: object, signature: str = "") -> str:
+    """Return a token that no library would make."""
+    parts = [base64.urlsafe_b64encode(json.dumps(part).encode()) for part in (header, payload)]
+    return ".".join([*(part.decode().rstrip("=") for part in parts), signature])
+
+
+def verify(token: str) -> object:
+    """Verify with the right secret."""
+    return TokenVerifier(SECRET).verify(token)
+
+
+def test_a_good_token_names_its_user() -> None:
+    """Everything of the viewer comes from verified claims."""
+    viewer = TokenVerifier(SECRET).verify(signed(email="a@b.example", custom={"x": [1]}))
+
+    assert viewer.id == UUID(SUB)
+    assert viewer.email == "a@b.example"
+    assert viewer.role == "authenticated"
+    assert viewer.claims["custom"] == {"x": [1]}
+    assert viewer.expires_at == datetime.fromtimestamp(NOW + 600, UTC)
+
+
+def test_the_subject_is_handed_on_in_its_canonical_form() -> None:
+    """The database compares it with an owner."""
+    assert TokenVerifier(SECRET).verify(signed(sub=SUB.upper())).claims["sub"] == SUB
+
+
+def test_an_audience_may_be_one_of_several() -> None:
+    """RFC 7519 allows a list."""
+    assert verify(signed(aud=["other", "authenticated"]))
+
+
+BAD = {
+    "nothing": "",
+    "garbage": "garbage",
+    "three dots": "...",
+    "not ASCII": "é.ü.ö",
+    "expired": signed(exp=NOW - 1),
+    "expired this second": signed(exp=NOW),
+    "no expiry": signed(exp=...),
+    "expiry null": raw({"alg": "HS256"}, claims(exp=None)),
+    "expiry in words": signed(exp="soon"),
+    "not yet valid": signed(nbf=NOW + 60),
+    "wrong secret": signed(secret="another secret of at least thirty-two bytes"),
+    "another algorithm": signed(algorithm="HS384", secret=SECRET),
+    "alg none": jwt.encode(claims(), "", algorithm="none"),
+    "alg none with a signature": raw({"alg": "none"}, claims(), "c2lnbmF0dXJl"),
+    "alg missing": raw({"typ": "JWT"}, claims()),
+    "wrong audience": signed(aud="anon"),
+    "audience missing": signed(aud=...),
+    "audience a number": signed(aud=7),
+    "sub missing": signed(sub=...),
+    "sub no UUID": signed(sub="42"),
+    "sub a number": signed(sub=42),
+    "role a number": signed(role=7),
+    "anon, expired": signed(role="anon", exp=NOW - 1),
+    "anon, wrong secret": signed(role="anon", secret="another secret of at least thirty-two bytes"),
+    "signature cut": signed()[:-3],
+    "payload no object": raw({"alg": "HS256"}, [1]),
+    "infinite expiry": raw({"alg": "HS256"}, claims(exp=float("inf"))),
+}
+
+
+@pytest.mark.parametrize("token", BAD.values(), ids=BAD.keys())
+def test_a_bad_token_is_unauthenticated(token: str) -> None:
+    """Whatever is wrong with it."""
+    with pytest.raises(UnauthenticatedError):
+        verify(token)
+
+
+def test_all_refusals_say_the_same() -> None:
+    """Whoever guesses learns nothing."""
+    messages = set()
+    for token in BAD.values():
+        with pytest.raises(UnauthenticatedError) as caught:
+            verify(token)
+        messages.add(caught.value.message)
+
+    assert len(messages) == 1
+
+
+def test_an_infinite_expiry_of_a_good_signature_is_unauthenticated() -> None:
+    """JSON of Python's knows Infinity; a date does not."""
+    head, _, _ = signed().partition(".")
+    payload = base64.urlsafe_b64encode(json.dumps(claims(exp=float("inf"))).encode())
+    body = f"{head}.{payload.decode().rstrip('=')}"
+    key = jwt.algorithms.HMACAlgorithm(jwt.algorithms.HMACAlgorithm.SHA256)
+    signature = base64.urlsafe_b64encode(key.sign(body.encode(), SECRET.encode()))
+
+    with pytest.raises(UnauthenticatedError):
+        verify(f"{body}.{signature.decode().rstrip('=')}")
+
+
+def test_an_expiry_beyond_all_dates_is_far_away() -> None:
+    """It verifies, and nothing overflows."""
+    assert TokenVerifier(SECRET).verify(signed(exp=10**18)).expires_at.year == 9999
+
+
+@pytest.mark.parametrize("extra", [{}, {"aud": ..., "sub": ...}])
+def test_an_anonymous_key_is_forbidden(extra: dict[str, object]) -> None:
+    """Before audience and subject are looked at: real anon keys have neither."""
+    with pytest.raises(ForbiddenError):
+        verify(jwt.encode(claims(role="anon", **extra), SECRET, algorithm="HS256"))
+
+
+def test_an_oversized_token_is_not_even_read() -> None:
+    """Parsing is not free."""
+    token = signed(padding="x" * MAX_TOKEN_BYTES)
+
+    with pytest.raises(UnauthenticatedError):
+        verify(token)
+
+
+def test_an_empty_secret_is_refused() -> None:
+    """It would verify everybody's tokens."""
+    with pytest.raises(ValueError, match="empty"):
+        TokenVerifier("")
