@@ -158,6 +158,8 @@ class SandboxExecutor(StockExecutor):
         finally:
             self.container = None
             self._cleanup_docker_client()
+            if self._uploads is not None:
+                self._uploads.close()
             if self._storage is not None:
                 self._storage.unmount()
 

@@ -1,0 +1,46 @@
+"""What all tests share: one real stack, one API process, users of their own."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.api import Api
+from tests.support.stack import Server, Stack, running_server, running_stack
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    """Postgres, Ray, Docker and gVisor, running."""
+    with running_stack() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def server(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """An API process that all tests may use, and none may end."""
+    log: Path = tmp_path_factory.mktemp("api") / "log"
+    with running_server(stack, log=log) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+async def api(stack: Stack, server: Server) -> AsyncIterator[Api]:
+    """A user of that server."""
+    async with Api(server.url, stack.token()) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+async def other(stack: Stack, server: Server) -> AsyncIterator[Api]:
+    """Another user of that server."""
+    async with Api(server.url, stack.token()) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+async def sandbox(api: Api) -> AsyncIterator[str]:
+    """A RUNNING sandbox of `api`'s that tests share; they leave it RUNNING."""
+    made = await api.create(name="shared")
+    yield made
+    await api.delete(made)
