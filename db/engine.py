@@ -27,6 +27,12 @@ from db.sessions import DatabaseSession, DriverConnection, ServiceSession, Tenan
 
 _WORKED = "sandbox_api.worked"
 
+# A process that hangs or is cut off must not keep a lock for others to wait at.
+LIMITS = (
+    "set_config('lock_timeout', '10s', true), "
+    "set_config('idle_in_transaction_session_timeout', '60s', true)"
+)
+
 
 class Database:
     """All connections of one process to one database; opened lazily, closed with `aclose`.
@@ -216,8 +222,8 @@ def _prologue(role: str, claims: Mapping[str, Any]) -> str:
     digits = text.encode("utf-8", "replace").hex()
     return (
         "BEGIN ISOLATION LEVEL READ COMMITTED; "
-        f"SELECT set_config('role', '{role}', true), set_config('request.jwt.claims', "
-        f"convert_from(decode('{digits}', 'hex'), 'UTF8'), true)"
+        f"SELECT set_config('role', '{role}', true), {LIMITS}, set_config("
+        f"'request.jwt.claims', convert_from(decode('{digits}', 'hex'), 'UTF8'), true)"
     )
 
 

@@ -1,7 +1,9 @@
 """Bring a database's tables up to date, by whichever process comes first.
 
-`python -m db.migrate --url URL` or `--data-dir DIR`; with `--check` it only compares the
-tables of a migrated database with what the code declares.
+`python -m db.migrate --url URL` or `--data-dir DIR`. An address with a password in it is
+better given on standard input (`--url -`): everybody may list processes' arguments. With
+`--check` it only compares the tables of a migrated database with what the code declares;
+with `--draft` it begins a new revision.
 """
 
 import argparse
@@ -9,6 +11,7 @@ import asyncio
 import functools
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import asyncpg
@@ -47,15 +50,25 @@ async def check(url: str) -> None:
         raise MigrationError(f"The tables differ from what the code declares: {fault}") from fault
 
 
+async def draft(url: str, message: str) -> None:
+    """Write a new revision of what the tables declare and the database lacks, to be edited."""
+    number = datetime.now(UTC).strftime("%Y%m%d%H%M%S")
+    await _run(
+        url,
+        lambda config: command.revision(config, message, autogenerate=True, rev_id=number),
+    )
+
+
 def configuration() -> Config:
     """Return Alembic's configuration, which needs no file."""
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.set_main_option("path_separator", "os")
+    config.set_main_option("file_template", "%%(rev)s_%%(slug)s")
     return config
 
 
-async def _run(url: str, action: Callable[[Config], None]) -> None:
+async def _run(url: str, action: Callable[[Config], object]) -> None:
     address = parse_address(url)
     connect = functools.partial(
         asyncpg.connect,
@@ -93,7 +106,7 @@ def _explain(fault: exc.DBAPIError) -> str:
     return f"The tables could not be brought up to date, and are as before: {fault.orig}"
 
 
-def _with_connection(action: Callable[[Config], None]) -> Callable[[Connection], None]:
+def _with_connection(action: Callable[[Config], object]) -> Callable[[Connection], None]:
     def run(connection: Connection) -> None:
         config = configuration()
         config.attributes["connection"] = connection
@@ -106,13 +119,22 @@ def main() -> int:
     """Migrate or compare, and say in one line what went wrong."""
     parser = argparse.ArgumentParser(prog="python -m db.migrate", description=__doc__)
     where = parser.add_mutually_exclusive_group(required=True)
-    where.add_argument("--url", help="the database's address")
+    where.add_argument("--url", help="the database's address; - to read it from standard input")
     where.add_argument("--data-dir", type=Path, help="where the embedded server's data is")
-    parser.add_argument("--check", action="store_true", help="only compare, change nothing")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--check", action="store_true", help="only compare, change nothing")
+    what.add_argument("--draft", metavar="MESSAGE", help="write a new revision, to be edited")
     arguments = parser.parse_args()
     try:
         url = arguments.url or read_url(arguments.data_dir)
-        asyncio.run(check(url) if arguments.check else upgrade(url))
+        if url == "-":
+            url = sys.stdin.readline().strip()
+        if arguments.check:
+            asyncio.run(check(url))
+        elif arguments.draft:
+            asyncio.run(draft(url, arguments.draft))
+        else:
+            asyncio.run(upgrade(url))
     except DatabaseError as fault:
         sys.stderr.write(f"{fault}\n")
         return 1

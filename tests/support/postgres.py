@@ -9,6 +9,7 @@ import pwd
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from db import embedded, migrate
 from db.embedded.places import ServerUser
 
 DEBIAN_BINARIES = Path("/usr/lib/postgresql/15/bin")
+ADMIN_PATH = "/usr/sbin:/usr/bin"
 
 # As in Supabase's own initial scripts, with `app` for its `postgres`, which is no superuser.
 SUPABASE_ROLES = """
@@ -140,7 +142,8 @@ def embedded_server() -> Iterator[PostgresServer]:
 @contextmanager
 def supabase_server() -> Iterator[PostgresServer]:
     """Start Debian's PostgreSQL 15 with Supabase's roles in it."""
-    _install_debian_postgres()
+    if not (DEBIAN_BINARIES / "postgres").exists():
+        install_debian("postgresql-15")
     user = _unprivileged_user()
     folder = Path(tempfile.mkdtemp(prefix="sba-pg15-"))
     if user.is_other:
@@ -177,15 +180,13 @@ SERVERS = {"embedded": embedded_server, "supabase": supabase_server}
 """Every claim about the database holds on both."""
 
 
-def _install_debian_postgres() -> None:
-    if (DEBIAN_BINARIES / "postgres").exists():
-        return
+def install_debian(package: str) -> None:
+    """Install one of Debian's packages. Raises `CalledProcessError`."""
     sudo = [] if os.geteuid() == 0 else ["sudo", "--non-interactive"]
-    # Without a cluster of Debian's own, which nothing of ours needs.
     environment = ["env", "DEBIAN_FRONTEND=noninteractive"]
     for arguments in (
         ["update", "--quiet"],
-        ["install", "--yes", "--quiet", "--no-install-recommends", "postgresql-15"],
+        ["install", "--yes", "--quiet", "--no-install-recommends", package],
     ):
         subprocess.run([*sudo, *environment, "apt-get", *arguments], check=True)
 
@@ -201,3 +202,39 @@ def _run(user: ServerUser, program: str, *arguments: str) -> None:
     done = user.run([str(DEBIAN_BINARIES / program), *arguments])
     if done.returncode != 0:
         raise RuntimeError(f"{program}: {done.stdout}")
+
+
+@contextmanager
+def transaction_pooler(server: PostgresServer, database: str) -> Iterator[str]:
+    """Put PgBouncer before a server, two connections for all clients; give its address."""
+    if shutil.which("pgbouncer", path=ADMIN_PATH) is None:
+        install_debian("pgbouncer")
+    user = _unprivileged_user()
+    folder = Path(tempfile.mkdtemp(prefix="sba-pooler-"))
+    (folder / "users").write_text(f'"{server.app}" ""\n')
+    configuration = folder / "pgbouncer.ini"
+    configuration.write_text(
+        f"[databases]\n{database} = host={server.sockets} user={server.app}\n"
+        f"[pgbouncer]\nunix_socket_dir = {folder}\nlisten_port = 6543\nauth_type = trust\n"
+        f"auth_file = {folder}/users\npool_mode = transaction\ndefault_pool_size = 2\n"
+    )
+    for path in (folder, *folder.iterdir()):
+        os.chown(path, user.uid, user.gid)
+    pooler = subprocess.Popen(
+        [shutil.which("pgbouncer", path=ADMIN_PATH) or "pgbouncer", "-q", str(configuration)],
+        user=user.uid if user.is_other else None,
+        group=user.gid if user.is_other else None,
+        extra_groups=[] if user.is_other else None,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        while not (folder / ".s.PGSQL.6543").exists():
+            if pooler.poll() is not None:
+                raise RuntimeError(f"pgbouncer ended with {pooler.returncode}")
+            time.sleep(0.02)
+        yield f"postgresql://{server.app}@/{database}?host={folder}&port=6543&pgbouncer=true"
+    finally:
+        pooler.terminate()
+        pooler.wait()
+        shutil.rmtree(folder)
