@@ -32,7 +32,7 @@ _HEADERS = {
 }
 _NOT_BUILT = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>GraphiQL</title>
-<p>The API answers here. GraphiQL has not been built: with Node 20 or newer,
+<p>The API answers here. GraphiQL has not been built: with Node 18 or newer,
 <code>make setup</code> does it, and so does <code>cd web &amp;&amp; npm ci &amp;&amp; npm run
 build</code>; then start the API again.</p></html>
 """
