@@ -1,9 +1,10 @@
 """A client of the API as a frontend is one: queries over HTTP, subscriptions over a websocket."""
 
 import asyncio
+import base64
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from types import TracebackType
 from typing import Any, Self
 
@@ -107,6 +108,37 @@ class Run:
         )
 
 
+class Live:
+    """An execution while it is being followed."""
+
+    def __init__(self, source: AsyncGenerator[Json, None], field: str) -> None:
+        self._source = source
+        self._field = field
+        self.events: list[Json] = []
+
+    async def next(self) -> Json:
+        """Wait for the next event, within a minute; raises `StopAsyncIteration` at the end."""
+        async with asyncio.timeout(SECONDS):
+            event: Json = (await anext(self._source))[self._field]
+        self.events.append(event)
+        return event
+
+    async def until(self, typename: str, text: str = "") -> Json:
+        """Wait for an event of a type, whose text holds this."""
+        while True:
+            event = await self.next()
+            if event["__typename"] == typename and text in event.get("text", ""):
+                return event
+
+    async def end(self) -> Run:
+        """Collect what is left and return everything."""
+        try:
+            while True:
+                await self.next()
+        except StopAsyncIteration:
+            return Run(self.events)
+
+
 class Api:
     """One user at one server."""
 
@@ -180,7 +212,7 @@ class Api:
                 raise RuntimeError(f"no acknowledgement but {message}")
             yield connection
 
-    async def subscribe(self, document: str, **variables: object) -> AsyncIterator[Json]:
+    async def subscribe(self, document: str, **variables: object) -> AsyncGenerator[Json, None]:
         """Yield the data of each event; raises `GraphQLError`."""
         async with self.socket() as connection:
             payload = {"query": document, "variables": variables}
@@ -217,3 +249,34 @@ class Api:
     async def follow(self, execution: str, after: int = 0) -> Run:
         """Collect an execution's events from a point on."""
         return await self.events(FOLLOW, "executionEvents", id=execution, after=after)
+
+    @asynccontextmanager
+    async def following(
+        self, document: str, field: str, **variables: object
+    ) -> AsyncGenerator[Live, None]:
+        """Follow a subscription for the length of a block; leaving it closes the socket."""
+        async with aclosing(self.subscribe(document, **variables)) as source:
+            yield Live(source, field)
+
+    @asynccontextmanager
+    async def live(self, sandbox: str, code: str, **values: object) -> AsyncGenerator[Live, None]:
+        """Run code and follow it for the length of a block."""
+        values |= {"sandboxId": sandbox, "code": code}
+        async with self.following(EXECUTE, "executeCode", input=values) as live:
+            yield live
+
+    async def upload(self, sandbox: str, path: str, content: bytes = b"") -> Json:
+        """Write a file and return it as the API shows it."""
+        encoded = base64.b64encode(content).decode()
+        values = {"sandboxId": sandbox, "path": path, "content": encoded}
+        written: Json = (await self.mutate("uploadFile", "file { path sizeBytes }", **values))[
+            "file"
+        ]
+        return written
+
+    async def download(self, sandbox: str, path: str) -> bytes | None:
+        """Read a file inline; None where there is none, or where it is too large for that."""
+        document = "query($id: ID!, $p: String!) { sandbox(id: $id) { file(path: $p) { content }}}"
+        file = (await self.query(document, id=sandbox, p=path))["sandbox"]["file"]
+        content = None if file is None else file["content"]
+        return None if content is None else base64.b64decode(content)
