@@ -1,6 +1,8 @@
 """Opens all that the application needs, in order, and closes it in reverse."""
 
 import os
+import signal
+import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -10,7 +12,7 @@ from app.backend import Backend
 from app.caretaker import Caretaker
 from app.health import Checks
 from app.instance import Instance, database_url, open_instance
-from app.logs import configure_logs
+from app.logs import adopt_loggers, configure_logs
 from app.settings import Settings, SettingsError
 from db.engine import Database
 from db.errors import AddressError, DatabaseError
@@ -64,12 +66,22 @@ async def _executor(settings: Settings, instance: Instance, stack: AsyncExitStac
     from app.wiring import cluster_settings  # noqa: PLC0415
     from services.executor.client import RayExecutor  # noqa: PLC0415
 
+    adopt_loggers()
     cluster = cluster_settings(settings, instance)
     try:
-        return await stack.enter_async_context(RayExecutor(cluster))
+        executor = await stack.enter_async_context(RayExecutor(cluster))
     except ClusterUnavailableError as error:
         remedy = "check RAY_ADDRESS" if settings.ray_address else "run `make setup`"
         raise SettingsError(f"{error.message}: {remedy}.") from error
+    _take_signals_back()
+    return executor
+
+
+def _take_signals_back() -> None:
+    """Install Python's handlers anew: Ray's own, in C++, print a stack at every SIGTERM."""
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.getsignal(number))
 
 
 def _name_ray_token(settings: Settings) -> None:

@@ -1,10 +1,12 @@
 """Structured logs: JSON lines in production, readable ones in development."""
 
 import logging
+import sys
 
 import structlog
 
-OF_OTHERS = ("uvicorn", "uvicorn.error", "uvicorn.access")
+OF_OTHERS = ("uvicorn", "uvicorn.error", "uvicorn.access", "ray")
+QUIET = ("alembic",)
 
 
 def configure_logs(*, production: bool, level: str) -> None:
@@ -17,7 +19,7 @@ def configure_logs(*, production: bool, level: str) -> None:
     render: list[structlog.typing.Processor] = (
         [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
         if production
-        else [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+        else [_console()]
     )
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -35,8 +37,21 @@ def configure_logs(*, production: bool, level: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
+    adopt_loggers()
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # Its lines have whole addresses, signatures of files included; ours have not.
+    logging.getLogger("uvicorn.access").disabled = True
+
+
+def adopt_loggers() -> None:
+    """Take the loggers of others from their own handlers; Ray makes its own on import."""
     for name in OF_OTHERS:
         logging.getLogger(name).handlers = []
         logging.getLogger(name).propagate = True
-    # Its lines have whole addresses, signatures of files included; ours have not.
-    logging.getLogger("uvicorn.access").disabled = True
+
+
+def _console() -> structlog.dev.ConsoleRenderer:
+    return structlog.dev.ConsoleRenderer(
+        colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+    )

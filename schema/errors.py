@@ -33,6 +33,8 @@ def client_error(error: GraphQLError) -> GraphQLError:
         return error
     cause = _cause(error)
     if isinstance(cause, ServiceError):
+        if cause.code is ErrorCode.SERVICE_UNAVAILABLE:
+            _log.warning("service_unavailable", path=_path(error), reason=cause.message)
         return _located(error, cause.message, cause.code, **cause.extensions)
     if isinstance(error, GraphQLSyntaxError):
         return _located(error, error.message, ErrorCode.GRAPHQL_PARSE_FAILED)
@@ -78,9 +80,12 @@ def _field(error: GraphQLError) -> dict[str, str]:
 
 def _masked(error: GraphQLError, cause: BaseException) -> GraphQLError:
     error_id = uuid4().hex
-    path = None if error.path is None else ".".join(map(str, error.path))
-    _log.error("internal_error", error_id=error_id, path=path, exc_info=cause)
+    _log.error("internal_error", error_id=error_id, path=_path(error), exc_info=cause)
     return _located(error, MASKED, ErrorCode.INTERNAL_SERVER_ERROR, errorId=error_id)
+
+
+def _path(error: GraphQLError) -> str | None:
+    return None if error.path is None else ".".join(map(str, error.path))
 
 
 def _located(

@@ -1,0 +1,129 @@
+"""Starts and ends of the real server."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from ops.layout import REPOSITORY
+from tests.support.api import Api
+from tests.support.serving import socket
+from tests.support.stack import Stack, free_port, running_server, start_server
+
+COUNT = """subscription ($id: ID!) { executeCode(input: {sandboxId: $id, code:
+    "import time\\nfor i in range(600): print(i, flush=True); time.sleep(0.1)"}) {
+    __typename executionId seq } }"""
+
+
+def failed_start(tmp_path: Path, **variables: str) -> list[str]:
+    """Start a server that must not start, and return the lines it said last."""
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": os.environ.get("HOME", "/"),
+        "DATA_DIR": str(tmp_path / "data"),
+        **variables,
+    }
+    command = [sys.executable, "-m", "uvicorn", "main:app", "--port", str(free_port())]
+    done = subprocess.run(
+        command, cwd=REPOSITORY, env=environment, capture_output=True, check=False, timeout=60
+    )
+    assert done.returncode != 0
+    said = done.stderr.decode()
+    assert "Traceback" not in said
+    return said.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("variables", "named"),
+    [
+        ({"ENVIRONMENT": "production", "SUPABASE_JWT_SECRET": "x" * 40}, "DATABASE_URL"),
+        ({"ENVIRONMENT": "production", "DATABASE_URL": "postgres://h/d"}, "SUPABASE_JWT_SECRET"),
+        ({}, "make setup"),
+        ({"DATABASE_URL": "nonsense"}, "DATABASE_URL"),
+    ],
+)
+def test_start_that_settings_forbid(tmp_path: Path, variables: dict[str, str], named: str) -> None:
+    """A start that can't be ends with one clear line."""
+    lines = failed_start(tmp_path, **variables)
+
+    assert sum(named in line for line in lines) == 1
+
+
+async def test_end_with_a_subscription_running(stack: Stack, tmp_path: Path) -> None:
+    """SIGTERM ends subscriptions cleanly; the code runs on and is found again."""
+    log = tmp_path / "log"
+    token = stack.token()
+    server = start_server(stack, log=log)
+    try:
+        async with Api(server.url, token) as api:
+            sandbox = await api.create()
+            async with socket(server.url, params={"authorization": f"Bearer {token}"}) as client:
+                await client.receive()
+                await client.subscribe(COUNT, {"id": sandbox})
+                event = (await client.receive())["payload"]["data"]["executeCode"]
+                ended = asyncio.create_task(asyncio.to_thread(server.stop))
+                async with asyncio.timeout(10):
+                    await client.connection.wait_closed()
+            code = await ended
+    finally:
+        server.kill()
+    with running_server(stack, log=log) as again:
+        async with Api(again.url, token) as api:
+            query = "query ($id: ID!) { execution(id: $id) { status } }"
+            found = await api.query(query, id=event["executionId"])
+            await api.delete(sandbox)
+
+    assert client.connection.close_code in {1001, 1012}
+    assert found == {"execution": {"status": "RUNNING"}}
+    assert code in {0, -signal.SIGTERM}
+    assert "Traceback" not in log.read_text()
+
+
+async def test_several_workers(stack: Stack, tmp_path: Path) -> None:
+    """With several processes each answers for the same instance."""
+    port, log = free_port(), tmp_path / "log"
+    with log.open("wb") as output:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "uvicorn", "main:app", "--workers=2", f"--port={port}"),
+            cwd=REPOSITORY,
+            env=stack.environment(API_PORT=str(port)),
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        url = f"http://127.0.0.1:{port}"
+        async with asyncio.timeout(60):
+            while not await is_ready(url):  # noqa: ASYNC110 - another process has no event for us
+                await asyncio.sleep(0.2)
+        async with Api(url, stack.token()) as api:
+            answers = [await fresh_viewer(api) for _ in range(20)]
+    finally:
+        process.send_signal(signal.SIGTERM)
+        await process.wait()
+
+    assert len(set(answers)) == 1
+    assert "Traceback" not in log.read_text()
+
+
+async def is_ready(url: str) -> bool:
+    """Ask whether the server is ready, on a connection of its own."""
+    try:
+        async with httpx.AsyncClient() as client:
+            return (await client.get(f"{url}/ready", timeout=10)).is_success
+    except httpx.TransportError:
+        return False
+
+
+async def fresh_viewer(api: Api) -> str:
+    """Ask who asks, on a connection of its own."""
+    headers = {"authorization": api.http.headers["authorization"]}
+    async with httpx.AsyncClient(headers=headers) as client:
+        answer = await client.post(
+            f"{api.url}/graphql", json={"query": "{ viewer { id usage { sandboxes } } }"}
+        )
+        return answer.text
