@@ -110,6 +110,8 @@ def environment(layout: Layout, environ: Mapping[str, str]) -> dict[str, str]:
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(layout.ray_token),
         "RAY_USAGE_STATS_ENABLED": "0",
+        # Sandboxes are held to their memory by Docker; Ray would end them for a neighbour's.
+        "RAY_memory_monitor_refresh_ms": "0",
         MARK: layout.instance(),
     }
 
