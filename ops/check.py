@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import tempfile
+
 from ops import requirements, venv
 from ops.layout import REPOSITORY
-from ops.process import CommandError, run
 from ops.say import say
 
 PROGRAMS = venv.FOLDER / "bin"
+SHOWN_BYTES = 20_000
 CHECKS: dict[str, list[str]] = {
     "lint": [str(PROGRAMS / "ruff"), "check", "--quiet", "."],
     "format": [str(PROGRAMS / "ruff"), "format", "--check", "--quiet", "."],
@@ -28,10 +32,14 @@ def check() -> bool:
 
 
 def _passes(name: str, command: list[str]) -> bool:
-    try:
-        run(command, cwd=REPOSITORY)
-    except CommandError as error:
-        say(f"check: {name} FAILED\n{error.output.strip()}")
-        return False
-    say(f"check: {name} is fine")
-    return True
+    # A file, because a fault everywhere prints more than the memory holds.
+    with tempfile.TemporaryFile() as output:
+        done = subprocess.run(
+            command, cwd=REPOSITORY, stdout=output, stderr=subprocess.STDOUT, check=False
+        )
+        output.seek(0)
+        shown = output.read(SHOWN_BYTES).decode(errors="replace").strip()
+    say(f"check: {name} {'is fine' if done.returncode == 0 else 'FAILED'}")
+    if done.returncode != 0:
+        print(shown, file=sys.stderr, flush=True)
+    return done.returncode == 0

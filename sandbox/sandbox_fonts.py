@@ -4,13 +4,12 @@ Runs by `sandbox_fonts.pth` at the first start of Python in a container: matplot
 folder down that it can't write, and would make the list anew (0.3 s) in each sandbox.
 """
 
+import contextlib
 import os
 import shutil
 
 PREPARED = "/opt/matplotlib"
 
-try:
+# No writable /tmp, or another process was first: matplotlib then helps itself.
+with contextlib.suppress(OSError):
     shutil.copytree(PREPARED, os.environ["MPLCONFIGDIR"])
-except OSError:
-    # No writable /tmp, or another process was first: matplotlib then helps itself.
-    pass
