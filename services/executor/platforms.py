@@ -18,8 +18,8 @@ def wheel_platform(machine: str, libc: Sequence[object]) -> str:
         msg = f"There are no wheels for this image ({machine}, {libc}): it needs glibc."
         raise InstallFailedError(msg)
     major, _, minor = str(libc[1]).partition(".")
-    if major != "2" or not minor.isdigit():
+    known = [one for one in MANYLINUX if minor.isdecimal() and one <= int(minor)]
+    if major != "2" or not known:
         msg = f"There are no wheels for this image's C library {libc[1]!r}."
         raise InstallFailedError(msg)
-    newest = max(known for known in MANYLINUX if known <= max(int(minor), MANYLINUX[0]))
-    return f"{machine}-manylinux_2_{newest}"
+    return f"{machine}-manylinux_2_{max(known)}"

@@ -9,6 +9,8 @@ from services.executor.messages import ExecutionKind, ExecutionRecord
 
 KEPT = 64
 """Ended and recorded executions whose events can still be read."""
+RECORDED_BYTES = 64 * 1024 * 1024
+"""What the records of those take at the most."""
 UNRECORDED = 1000
 """Ended executions that wait for a recorder; over this, the session takes no more."""
 UNRECORDED_BYTES = 128 * 1024 * 1024
@@ -98,9 +100,12 @@ class Registry:
 
     def _trim(self) -> None:
         recorded = [
-            execution_id
-            for execution_id, execution in self._known.items()
-            if execution.ended.is_set() and execution_id not in self._unrecorded
+            execution
+            for execution in self._known.values()
+            if execution.ended.is_set() and execution.id not in self._unrecorded
         ]
-        for execution_id in recorded[: max(len(recorded) - KEPT, 0)]:
-            del self._known[execution_id]
+        weight = 0
+        for kept, execution in enumerate(reversed(recorded)):
+            weight += execution.weight
+            if kept >= KEPT or (kept and weight > RECORDED_BYTES):
+                del self._known[execution.id]

@@ -16,19 +16,21 @@ class HeadTail:
 
     def __init__(self, head: int = HEAD_CHARACTERS, tail: int = TAIL_CHARACTERS) -> None:
         """Keep `head` and `tail` characters."""
-        self.truncated = False
+        self._cut = False
         self._head: list[str] = []
-        self._head_room = head
+        self._head_length = 0
+        self._head_limit = head
         self._tail: list[str] = []
         self._tail_length = 0
         self._tail_limit = tail
 
     def add(self, text: str) -> None:
         """Add text at the end."""
-        if self._head_room:
-            part, text = text[: self._head_room], text[self._head_room :]
+        room = self._head_limit - self._head_length
+        if room:
+            part, text = text[:room], text[room:]
             self._head.append(part)
-            self._head_room -= len(part)
+            self._head_length += len(part)
         if not text:
             return
         self._tail.append(text)
@@ -39,21 +41,26 @@ class HeadTail:
     def _trim(self) -> None:
         tail = "".join(self._tail)
         if len(tail) > self._tail_limit:
-            self.truncated = True
+            self._cut = True
             tail = tail[-self._tail_limit :]
         self._tail = [tail]
         self._tail_length = len(tail)
 
     @property
+    def truncated(self) -> bool:
+        """Whether the middle is missing."""
+        return self._cut or self._tail_length > self._tail_limit
+
+    @property
     def weight(self) -> int:
         """Characters kept."""
-        return sum(len(part) for part in self._head) + self._tail_length
+        return self._head_length + self._tail_length
 
     @property
     def text(self) -> str:
         """The text, with a line in its place where the middle is missing."""
         self._trim()
-        middle = "\n[... output is not kept here ...]\n" if self.truncated else ""
+        middle = "\n[... output is not kept here ...]\n" if self._cut else ""
         return "".join(self._head) + middle + "".join(self._tail)
 
 
@@ -82,16 +89,22 @@ class Results:
     kept: list[DisplayData] = field(default_factory=list)
     truncated: bool = False
     weight: int = 0
+    _sizes: list[int] = field(default_factory=list)
 
     def add(self, data: DisplayData, size: int) -> None:
         """Keep a display while there is room; one with a known display id replaces it."""
+        place = self._place(data)
+        covered = self._sizes[place] if place < len(self.kept) else 0
+        if self.weight - covered + size > RESULTS_BYTES or place >= RESULTS_COUNT:
+            self.truncated = True
+            return
+        self.weight += size - covered
+        self.kept[place : place + 1] = [data]
+        self._sizes[place : place + 1] = [size]
+
+    def _place(self, data: DisplayData) -> int:
         if data.display_id is not None:
             for index, other in enumerate(self.kept):
                 if other.display_id == data.display_id:
-                    self.kept[index] = data
-                    return
-        if self.weight + size > RESULTS_BYTES or len(self.kept) >= RESULTS_COUNT:
-            self.truncated = True
-            return
-        self.weight += size
-        self.kept.append(data)
+                    return index
+        return len(self.kept)
