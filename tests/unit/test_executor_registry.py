@@ -1,0 +1,174 @@
+"""The executions that a session remembers."""
+
+import pytest
+
+from services.executor import registry as registry_module
+from services.executor.errors import QueueFullError, UnknownExecutionError
+from services.executor.execution import Execution, Verdict
+from services.executor.messages import (
+    DisplayData,
+    ExecutionKind,
+    ExecutionStatus,
+    Finished,
+    Gap,
+    OutputStream,
+)
+from services.executor.registry import KEPT, Registry
+
+DONE = Verdict(ExecutionStatus.SUCCEEDED, 0)
+
+
+def ended(registry: Registry, name: str, kind: ExecutionKind = ExecutionKind.CODE) -> Execution:
+    """Have an execution that has run to its end."""
+    execution = Execution(name, kind)
+    registry.add(execution)
+    execution.start()
+    execution.finish(DONE)
+    registry.ended(execution)
+    return execution
+
+
+async def test_a_record_is_given_until_it_is_acknowledged() -> None:
+    """What has ended is given to a recorder again and again until it says that it has it."""
+    registry = Registry()
+    ended(registry, "one")
+    assert [record.execution_id for record in registry.unrecorded()] == ["one"]
+    assert [record.execution_id for record in registry.unrecorded()] == ["one"]
+    registry.acknowledge(["one", "unknown"])
+
+    assert registry.unrecorded() == registry.all_unrecorded() == ()
+    assert registry.get("one").record().status is ExecutionStatus.SUCCEEDED
+
+
+async def test_an_acknowledgement_before_any_giving_is_none() -> None:
+    """A recorder can't acknowledge what it was never given."""
+    registry = Registry()
+    ended(registry, "one")
+    registry.acknowledge(["one"])
+
+    assert len(registry.unrecorded()) == 1
+
+
+async def test_output_after_the_end_is_recorded_again() -> None:
+    """A record that has changed since it was given is given again, with the new text."""
+    registry = Registry()
+    execution = ended(registry, "one")
+    registry.unrecorded()
+    execution.output(OutputStream.STDOUT, b"late")
+    registry.changed(execution)
+    registry.acknowledge(["one"])
+    [record] = registry.unrecorded()
+    registry.acknowledge(["one"])
+
+    assert record.stdout == "late"
+    assert registry.unrecorded() == ()
+
+
+async def test_tools_leave_no_record() -> None:
+    """A run of ray-agents' tools is forgotten when it ends, but counted."""
+    registry = Registry()
+    ended(registry, "tool", ExecutionKind.TOOL)
+
+    assert registry.unrecorded() == ()
+    assert registry.find("tool") is None
+    assert registry.count == 1
+    with pytest.raises(UnknownExecutionError):
+        registry.get("tool")
+
+
+async def test_the_oldest_recorded_are_forgotten() -> None:
+    """So many ended executions can still be read; unrecorded ones are never forgotten."""
+    registry = Registry()
+    for number in range(KEPT + 10):
+        ended(registry, str(number))
+    while batch := registry.unrecorded():
+        given = {record.execution_id for record in batch} - {"0"}
+        registry.acknowledge(given)
+        if not given:
+            break
+
+    assert registry.find("0") is not None
+    assert [registry.find(str(number)) for number in range(1, 10)] == [None] * 9
+    assert registry.find(str(KEPT + 9)) is not None
+
+
+async def test_too_many_unrecorded_executions_stop_new_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Without a recorder a session takes a bounded number, and says so then."""
+    monkeypatch.setattr(registry_module, "UNRECORDED", 3)
+    registry = Registry()
+    for number in range(3):
+        ended(registry, str(number))
+
+    with pytest.raises(QueueFullError) as raised:
+        registry.add(Execution("more", ExecutionKind.CODE))
+    assert raised.value.details == {"limit": 3}
+    registry.unrecorded()
+    registry.acknowledge(["0"])
+    registry.add(Execution("more", ExecutionKind.CODE))
+
+
+async def test_events_of_ended_executions_are_bounded_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The oldest ended executions lose their events first, and readers are told by a gap."""
+    monkeypatch.setattr(registry_module, "ENDED_EVENTS_BYTES", 250_000)
+    registry = Registry()
+    made = []
+    for number in range(5):
+        execution = Execution(str(number), ExecutionKind.CODE)
+        registry.add(execution)
+        execution.start()
+        execution.output(OutputStream.STDOUT, b"x" * 100_000)
+        execution.finish(DONE)
+        registry.ended(execution)
+        made.append(execution)
+    oldest = (await made[0].read(0, 2**30, 0, "")).events
+    newest = (await made[-1].read(0, 2**30, 0, "")).events
+
+    assert any(isinstance(event, Gap) and event.dropped_bytes == 100_000 for event in oldest)
+    assert isinstance(oldest[-1], Finished)
+    assert not any(isinstance(event, Gap) for event in newest)
+    assert made[0].record().stdout == "x" * 100_000
+
+
+async def test_records_that_can_still_be_read_are_bounded_in_bytes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of recorded executions only as many are kept as take bounded memory."""
+    monkeypatch.setattr(registry_module, "RECORDED_BYTES", 1000)
+    registry = Registry()
+    for number in range(5):
+        execution = Execution(str(number), ExecutionKind.CODE)
+        registry.add(execution)
+        execution.start()
+        execution.display(DisplayData({"text/plain": "x"}, is_result=False), 400)
+        execution.finish(DONE)
+        registry.ended(execution)
+    registry.unrecorded()
+    registry.acknowledge([str(number) for number in range(5)])
+
+    assert [registry.find(str(number)) is not None for number in range(5)] == [
+        False,
+        False,
+        False,
+        True,
+        True,
+    ]
+
+
+async def test_an_execution_ends_once() -> None:
+    """A second end changes nothing, and no event follows the first."""
+    execution = Execution("one", ExecutionKind.CODE)
+    execution.start()
+    execution.finish(DONE)
+    execution.finish(Verdict(ExecutionStatus.LOST, 137))
+    execution.clear(wait=False)
+    execution.output(OutputStream.STDERR, b"late")
+    batch = await execution.read(0, 2**30, 0, "")
+
+    assert execution.status is ExecutionStatus.SUCCEEDED
+    assert batch.ended
+    assert isinstance(batch.events[-1], Finished)
+    assert execution.record().last_seq == batch.events[-1].seq
