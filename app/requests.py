@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HEADER = "x-request-id"
 _SANE = re.compile(r"[A-Za-z0-9._-]{8,128}")
-_QUIET = frozenset({"/health", "/ready"})
+_QUIET = ("/health", "/ready", "/static/")
 
 _log = structlog.get_logger(__name__)
 
@@ -44,7 +44,7 @@ class RequestIds:
             await self._app(scope, receive, marked_send)
         finally:
             path = shown_path(scope["path"])
-            level = _log.debug if path in _QUIET else _log.info
+            level = _log.debug if path.startswith(_QUIET) else _log.info
             level(
                 "request",
                 method=scope.get("method", "WEBSOCKET"),
