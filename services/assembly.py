@@ -164,8 +164,8 @@ def _duties(common: _Common, parts: _Parts) -> tuple[Recorder, Reaper, Reconcile
     losses, stopper = parts.losses, parts.stopper
     retention_seconds = common.settings.times.retention_seconds
     return (
-        Recorder(transactions, executor, losses, stopper, common.nudges),
-        Reaper(transactions, executor, losses, stopper, retention_seconds),
+        Recorder(transactions, executor, losses, stopper, common.operations, common.nudges),
+        Reaper(transactions, executor, losses, stopper, common.operations, retention_seconds),
         Reconciler(
             transactions,
             executor,

@@ -1,12 +1,12 @@
 """How executions ended and what is installed, written once, whoever saw it first."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
 from db.repositories.running import ExecutionEnd, RunningRepository
+from db.tables import SandboxRow
 from services.conversion import lost_error, moment
-from services.entities import SandboxId, UserId
 from services.executor.messages import ExecutionRecord, InstalledPackage
 from services.results import encode_error, encode_results
 from services.transactions import Transactions
@@ -28,11 +28,6 @@ class Ledger:
             async with self._transactions.background() as session:
                 await RunningRepository(session).record_executions(ended)
 
-    async def lose(self, sandbox_id: SandboxId, reason: str) -> None:
-        """Record every unended execution of a sandbox as LOST."""
-        async with self._transactions.background() as session:
-            await lose(RunningRepository(session), sandbox_id, reason)
-
     async def lose_one(self, execution_id: UUID, reason: str) -> None:
         """Record one execution as LOST where it has not ended."""
         now = datetime.now(UTC)
@@ -51,14 +46,27 @@ class Ledger:
         async with self._transactions.background() as session:
             await RunningRepository(session).raise_last_seq(execution_id, seq)
 
-    async def packages(
-        self, sandbox_id: SandboxId, owner_id: UserId, packages: Sequence[InstalledPackage]
+    async def settle_packages(
+        self,
+        row: SandboxRow,
+        ask: Callable[[SandboxRow], Awaitable[Sequence[InstalledPackage] | None]],
     ) -> None:
-        """Write what a sandbox can import now."""
+        """Write what a sandbox can import now, unless nobody answers.
+
+        It is asked while nobody else writes: an older answer never comes after a newer one.
+        (The recorder's may, and it corrects itself, since it knows the version it has.)
+        """
         async with self._transactions.background() as session:
-            await RunningRepository(session).replace_packages(
-                sandbox_id, owner_id, [(each.name, each.version) for each in packages]
-            )
+            running = RunningRepository(session)
+            await running.lock_packages(row.id)
+            packages = await ask(row)
+            if packages is not None:
+                await running.replace_packages(row.id, row.owner_id, pairs_of(packages))
+
+
+def pairs_of(packages: Sequence[InstalledPackage]) -> list[tuple[str, str]]:
+    """Return names and versions, as the database keeps them."""
+    return [(each.name, each.version) for each in packages]
 
 
 async def lose(running: RunningRepository, sandbox_id: UUID, reason: str) -> None:

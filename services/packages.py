@@ -1,8 +1,11 @@
 """Packages: what a sandbox can import, and installing more."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from functools import partial
+
+import structlog
 
 from db.repositories.packages import PackageRepository
 from db.repositories.sandboxes import SandboxRepository
@@ -26,6 +29,11 @@ from services.ledger import ANY_VERSION, Ledger
 from services.runner import Runner
 from services.submitter import Order
 from services.transactions import Transactions
+
+LIVE_SECONDS = 5.0
+"""How long a session may take to say what it has, before the record is asked."""
+
+_log = structlog.get_logger(__name__)
 
 
 class PackageService:
@@ -74,13 +82,12 @@ class PackageService:
         """Record what the session has, ahead of the recorder, as far as that goes."""
         async with self._transactions.of(viewer) as session:
             row = await SandboxRepository(session).get(sandbox_id)
-        packages = None if row is None else await self._live(row)
-        if packages is None:
+        if row is None:
             return
         try:
-            await self._ledger.packages(sandbox_id, viewer.id, packages)
+            await self._ledger.settle_packages(row, self._live)
         except ServiceUnavailableError:
-            return  # the recorder tries again
+            _log.warning("packages not settled", sandbox=str(sandbox_id))  # the recorder will
 
     async def _live(self, row: SandboxRow) -> Sequence[InstalledPackage] | None:
         """Ask the session; None where there is none, or where it does not answer."""
@@ -88,10 +95,11 @@ class PackageService:
             return None
         try:
             # Nothing is acknowledged: that is the recorder's.
-            collected = await self._executor.collect(
-                row.session_id, (), ANY_VERSION, wait_seconds=0
-            )
-        except ExecutorError:
+            async with asyncio.timeout(LIVE_SECONDS):
+                collected = await self._executor.collect(
+                    row.session_id, (), ANY_VERSION, wait_seconds=0
+                )
+        except (ExecutorError, TimeoutError):
             return None
         return collected.packages
 

@@ -17,6 +17,7 @@ from services.executor.messages import Collected
 from services.expiry import Expiry, expiry
 from services.ledger import ANY_VERSION
 from services.losses import Losses
+from services.operations import Operations
 from services.stopper import Ending, Stopper
 from services.transactions import Transactions
 
@@ -36,12 +37,14 @@ class Reaper:
         executor: Executor,
         losses: Losses,
         stopper: Stopper,
+        operations: Operations,
         retention_seconds: float,
     ) -> None:
         self._transactions = transactions
         self._executor = executor
         self._losses = losses
         self._stopper = stopper
+        self._operations = operations
         self._retention = timedelta(seconds=retention_seconds)
 
     async def run(self) -> None:
@@ -72,7 +75,7 @@ class Reaper:
             due = await self._look_closer(row)
             if due is not None:
                 ending = Ending(SandboxStatus.STOPPED, due.reason, f"The sandbox {due.reason}.")
-                await self._stopper.close(row, ending)
+                await self._operations.run(self._stopper.close(row, ending))
         except ServiceError as error:
             _log.warning("sandbox not reaped", sandbox=str(row.id), reason=error.message)
 

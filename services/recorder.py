@@ -13,9 +13,10 @@ from services.errors import ServiceError, ServiceUnavailableError
 from services.executor.errors import ExecutorError, SessionGoneError
 from services.executor.interface import Executor
 from services.executor.messages import Collected
-from services.ledger import ANY_VERSION, ends_of
+from services.ledger import ANY_VERSION, ends_of, pairs_of
 from services.losses import Losses
 from services.nudges import Nudges
+from services.operations import Operations
 from services.stopper import Ending, Stopper
 from services.transactions import Transactions
 
@@ -41,12 +42,14 @@ class Recorder:
         executor: Executor,
         losses: Losses,
         stopper: Stopper,
+        operations: Operations,
         nudges: Nudges,
     ) -> None:
         self._transactions = transactions
         self._executor = executor
         self._losses = losses
         self._stopper = stopper
+        self._operations = operations
         self._nudges = nudges
 
     async def run(self) -> None:
@@ -120,7 +123,9 @@ class Recorder:
             written = tuple(record.execution_id for record in collected.ended)
             version = collected.packages_version
             if collected.stopped_reason is not None:
-                await self._stopper.close(row, _ending_of(collected, collected.stopped_reason))
+                ending = _ending_of(collected, collected.stopped_reason)
+                # As an operation, since the row that is not RUNNING then ends this watch.
+                await self._operations.run(self._stopper.close(row, ending))
                 return
 
     async def _write(self, row: SandboxRow, collected: Collected, active: datetime) -> datetime:
@@ -133,11 +138,7 @@ class Recorder:
             running = RunningRepository(session)
             await running.record_executions(ends_of(collected.ended))
             if collected.packages is not None:
-                await running.replace_packages(
-                    row.id,
-                    row.owner_id,
-                    [(each.name, each.version) for each in collected.packages],
-                )
+                await running.replace_packages(row.id, row.owner_id, pairs_of(collected.packages))
             await running.touch({row.id: now})
         return now
 

@@ -204,10 +204,16 @@ class RunningRepository:
             delete(ExecutionRow).where(col(ExecutionRow.id) == execution_id, _unended())
         )
 
+    async def lock_packages(self, sandbox_id: UUID) -> None:
+        """Wait until nobody else replaces this sandbox's packages, until the transaction's end."""
+        number = int.from_bytes(sandbox_id.bytes[:8], signed=True)
+        await self._session.exec(select(func.pg_advisory_xact_lock(number)))
+
     async def replace_packages(
         self, sandbox_id: UUID, owner_id: UUID, packages: Sequence[tuple[str, str]]
     ) -> None:
         """Write what a sandbox can import now: names and versions."""
+        await self.lock_packages(sandbox_id)
         await self._session.exec(delete(PackageRow).where(col(PackageRow.sandbox_id) == sandbox_id))
         self._session.add_all(
             PackageRow(sandbox_id=sandbox_id, owner_id=owner_id, name=name, version=version)
