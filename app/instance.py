@@ -44,7 +44,7 @@ def _jwt_secret(settings: Settings, layout: Layout) -> str:
     if given:
         return given
     if settings.production:
-        raise SettingsError("SUPABASE_JWT_SECRET is missing: tokens are verified with it")
+        raise SettingsError("SUPABASE_JWT_SECRET is missing: keys of SUPABASE_URL are no use yet")
     return _kept(layout.jwt_secret)
 
 
