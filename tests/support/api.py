@@ -162,8 +162,10 @@ class Api:
 
     async def answer(self, document: str, **variables: object) -> Json:
         """Run a query or mutation and return the whole answer."""
-        body = {"query": document, "variables": variables}
-        response = await self.http.post("/graphql", json=body)
+        # As ASCII, so that even half a surrogate pair can be sent.
+        body = json.dumps({"query": document, "variables": variables})
+        headers = {"Content-Type": "application/json"}
+        response = await self.http.post("/graphql", content=body, headers=headers)
         answer: Json = response.json()
         return answer
 
