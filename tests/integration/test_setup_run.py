@@ -1,0 +1,159 @@
+"""`make run` and `make stop`, on a DATA_DIR of the test's own."""
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from ops import api
+from ops.engine import Engine
+from ops.layout import REPOSITORY, Layout
+from ops.process import run
+from services.executor import head
+from tests.support.stack import free_port
+
+READY_SECONDS = 240.0
+STOP_SECONDS = 40.0
+
+
+@pytest.fixture(scope="module")
+def layout() -> Iterator[Layout]:
+    """An instance of the test's own, ended and removed afterwards."""
+    with tempfile.TemporaryDirectory(prefix="sbt-") as folder:
+        one = Layout.of(folder)
+        yield one
+        make("stop", one)
+        shutil.rmtree(one.short, ignore_errors=True)
+
+
+def environment(layout: Layout, port: int) -> dict[str, str]:
+    """This process's, with the instance's folder and port."""
+    return os.environ | {"DATA_DIR": str(layout.data_dir), "API_PORT": str(port)}
+
+
+def make(target: str, layout: Layout, port: int = 0) -> subprocess.CompletedProcess[str]:
+    """Run a target to its end."""
+    return subprocess.run(
+        ["make", target],
+        cwd=REPOSITORY,
+        env=environment(layout, port),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def serve(layout: Layout, port: int, log: Path) -> subprocess.Popen[bytes]:
+    """Begin `make run` and wait until it is ready."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            ["make", "run"],
+            cwd=REPOSITORY,
+            env=environment(layout, port),
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + READY_SECONDS
+    while not ready(port):
+        if process.poll() is not None or time.monotonic() > deadline:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            pytest.fail(log.read_text())
+        time.sleep(0.2)
+    return process
+
+
+def ready(port: int) -> bool:
+    """Whether the API has all that it needs."""
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/ready", timeout=10).status_code == httpx.codes.OK
+    except httpx.TransportError:
+        return False
+
+
+def labelled(instance: str) -> str:
+    """Start a container that looks like a sandbox of an instance."""
+    return (
+        Engine()
+        .docker(
+            "run", "-d", "--network=none", "--runtime=runsc",
+            f"--label=sandbox-api.instance={instance}",
+            "sandbox-api/python:latest", "sleep", "600",
+        )
+        .strip()
+    )  # fmt: skip
+
+
+def containers() -> str:
+    """Ids of all containers, running or not."""
+    return Engine().docker("ps", "--all", "--quiet", "--no-trunc")
+
+
+@pytest.mark.timeout(600)
+def test_the_api_ends_and_the_rest_stays(layout: Layout, tmp_path: Path) -> None:
+    """SIGTERM and Ctrl-C end the API in order; Ray and Postgres go on, for the next run."""
+    port, log = free_port(), tmp_path / "log"
+    clusters = []
+    for ctrl_c in (False, True):
+        process = serve(layout, port, log)
+        (server,) = api.find(layout)
+        assert server == layout.read_state("api")["pid"]
+
+        if ctrl_c:
+            # A terminal sends it to all in the foreground.
+            os.killpg(process.pid, signal.SIGINT)
+        else:
+            process.terminate()
+        process.wait(STOP_SECONDS)
+
+        assert api.find(layout) == []
+        assert "Finished server process" in log.read_text()
+        clusters.append(head.read(layout))
+    assert clusters[0] is not None
+    assert clusters[0] == clusters[1]
+    assert clusters[0].answers()
+
+
+@pytest.mark.timeout(600)
+def test_stop_ends_the_instance_and_nothing_else(layout: Layout, tmp_path: Path) -> None:
+    """API, sandboxes, mounts, Ray and Postgres of one DATA_DIR end; another's sandbox stays."""
+    process = serve(layout, free_port(), tmp_path / "log")
+    ours, theirs = labelled(layout.instance()), labelled("ffffffff")
+    mounted = layout.sandboxes / "mounted"
+    mounted.mkdir()
+    run(["mount", "-t", "tmpfs", "tmpfs", str(mounted)])
+    try:
+        second = make("run", layout, free_port())
+        assert second.returncode != 0
+        assert "runs already" in second.stderr
+
+        done = make("stop", layout)
+
+        process.wait(STOP_SECONDS)
+        assert done.returncode == 0, done.stderr
+        assert api.find(layout) == []
+        assert not os.path.ismount(mounted)
+        assert head.read(layout) is None
+        assert not (layout.postgres / "postmaster.pid").exists()
+        assert ours not in containers()
+        assert theirs in containers()
+        assert make("stop", layout).returncode == 0
+    finally:
+        Engine().docker("rm", "--force", theirs)
+
+
+def test_stopping_what_never_ran_makes_nothing(tmp_path: Path) -> None:
+    """`make stop` on an unknown folder says so and leaves no trace."""
+    done = make("stop", Layout.of(tmp_path / "none"))
+
+    assert done.returncode == 0
+    assert "Nothing was ever started" in done.stderr
+    assert not (tmp_path / "none").exists()
