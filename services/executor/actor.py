@@ -416,6 +416,11 @@ class SandboxExecutor(StockExecutor):
         target.write_text(json.dumps(words))
 
 
+# Ray names a class by this, and would name ours after ray-agents' own: a process that then
+# loads it under that name could not send it any more.
+SandboxExecutor.__ray_actor_class__ = SandboxExecutor
+
+
 def _tool_result(record: ExecutionRecord, limit: float) -> ExecutionResult | ExecutionError:
     if record.status is ExecutionStatus.TIMED_OUT:
         message = f"Execution timed out after {limit:g} seconds"
