@@ -136,6 +136,9 @@ def main(arguments: Sequence[str]) -> int:
             warn(str(error.__cause__))
         warn(str(error))
         return 1
+    except PermissionError as error:
+        warn(str(CannotError(f"{error}.", f"sudo make {arguments[0]}")))
+        return 1
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
 

@@ -16,15 +16,15 @@ from ops.say import CannotError, step
 from ops.uv import Uv
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ops.settings import Settings
 
 
-def prepare_python() -> Path:
-    """Have the virtual environment; returns its interpreter."""
+def prepare_python() -> None:
+    """Have the virtual environment; where it is as it should be, nothing is written."""
+    if venv.is_current():
+        return
     with exclusive(REPOSITORY_LOCK):
-        return venv.ensure()
+        venv.ensure()
 
 
 def prepare_engine(settings: Settings) -> tuple[Engine, str]:
@@ -41,9 +41,9 @@ def prepare_machine(settings: Settings) -> None:
         engine, base = prepare_engine(settings)
         Gvisor(engine, base).ensure()
         image = SandboxImage(engine, Base.probe(engine, base))
-        image.ensure(Uv())
+        image.ensure(Uv().ensure())
     with exclusive(REPOSITORY_LOCK):
-        Node(settings.layout.prepare(), image).ensure(Uv())
+        Node(settings.layout.prepare(), image).ensure(Uv().ensure())
         web.ensure()
 
 

@@ -15,15 +15,21 @@ if TYPE_CHECKING:
 
 FOLDER = REPOSITORY / ".venv"
 PYTHON = FOLDER / "bin" / "python"
+MARK = FOLDER / ".made-from"
 LOCK = REPOSITORY / "requirements-dev.lock"
+
+
+def is_current() -> bool:
+    """Whether `.venv` runs and was made from the lock as it is."""
+    return stamp.is_current(MARK, stamp.digest([LOCK])) and python.version_of(PYTHON) is not None
 
 
 def ensure() -> Path:
     """Have `.venv` hold what the lock says; returns its interpreter."""
     uv = Uv().ensure()
-    mark, wanted = FOLDER / ".made-from", stamp.digest([LOCK])
-    if stamp.is_current(mark, wanted) and python.version_of(PYTHON):
+    if is_current():
         return PYTHON
+    wanted = stamp.digest([LOCK])
     try:
         if python.version_of(PYTHON) is None:
             interpreter = python.find(uv)
@@ -33,5 +39,5 @@ def ensure() -> Path:
             sync(uv, PYTHON, LOCK)
     except CommandError as error:
         raise CannotError(error.reason, "make setup (once the package index answers)") from error
-    mark.write_text(wanted)
+    MARK.write_text(wanted)
     return PYTHON
