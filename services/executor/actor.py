@@ -416,9 +416,14 @@ class SandboxExecutor(StockExecutor):
         target.write_text(json.dumps(words))
 
 
-# Ray names a class by this, and would name ours after ray-agents' own: a process that then
-# loads it under that name could not send it any more.
-SandboxExecutor.__ray_actor_class__ = SandboxExecutor
+class SandboxActor(SandboxExecutor):
+    """The executor as Ray makes it.
+
+    Ray names an actor's class by this attribute, and would name ours after ray-agents' own: a
+    process that then loaded it under that name could not send it any more.
+    """
+
+    __ray_actor_class__ = SandboxExecutor
 
 
 def _tool_result(record: ExecutionRecord, limit: float) -> ExecutionResult | ExecutionError:

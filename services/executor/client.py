@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from services.executor import cluster
-from services.executor.actor import SandboxExecutor
+from services.executor.actor import SandboxActor
 from services.executor.agents import Agents
 from services.executor.cluster import ClusterSettings
 from services.executor.errors import (
@@ -42,6 +42,9 @@ GRACE_SECONDS = 10.0
 FILE_SECONDS = 60.0
 WAIT_SECONDS = 20.0
 PING_SECONDS = 2.0
+SETTLE_SECONDS = 10.0
+"""Within so long Ray has ended an actor and given its name free, in every process."""
+SETTLE_PAUSE_SECONDS = 0.05
 CONCURRENCY = 1000
 STOPPED = "it was stopped"
 
@@ -122,11 +125,21 @@ class RayExecutor:
             "memory": spec.memory_reservation_bytes,
             "max_concurrency": CONCURRENCY,
         }
-        handle = await cluster.blocking(
-            cluster.create_actor, SandboxExecutor, options, spec.node_id, spec.session_id
-        )
-        await self._wait_for_room(handle, spec)
-        return handle
+        end = asyncio.get_running_loop().time() + SETTLE_SECONDS
+        while True:
+            handle = await cluster.blocking(
+                cluster.create_actor, SandboxActor, options, spec.node_id, spec.session_id
+            )
+            try:
+                await self._wait_for_room(handle, spec)
+                return handle
+            except SessionGoneError as error:
+                # The name may lead for a moment yet to one that another process has ended.
+                if asyncio.get_running_loop().time() >= end:
+                    logger.warning("session %s died as it was made: %s", spec.session_id, error)
+                    msg = "Its process died as it was made: the log of its Ray node says why."
+                    raise SandboxStartError(msg) from error
+            await asyncio.sleep(SETTLE_PAUSE_SECONDS)
 
     async def _wait_for_room(self, handle: Any, spec: SessionSpec) -> None:  # noqa: ANN401
         """Wait until the actor has its place; say so soon where the cluster has none."""
@@ -174,7 +187,17 @@ class RayExecutor:
             handle = await cluster.blocking(cluster.find_actor, _name(session_id), ACTOR_NAMESPACE)
         if handle is not None:
             await cluster.blocking(cluster.end_actor, handle)
+            await self._until_free(session_id)
         await self._agents.remove_container(session_id, node_id)
+
+    async def _until_free(self, session_id: str) -> None:
+        """Wait until no actor has the session's name: Ray ends one in its own time."""
+        name = _name(session_id)
+        end = asyncio.get_running_loop().time() + SETTLE_SECONDS
+        while await cluster.blocking(cluster.find_actor, name, ACTOR_NAMESPACE) is not None:
+            if asyncio.get_running_loop().time() >= end:
+                raise ClusterUnavailableError("The sandbox's process has not ended yet: try again.")
+            await asyncio.sleep(SETTLE_PAUSE_SECONDS)
 
     async def restart(self, session_id: str) -> None:
         """Clear the interpreter's state."""
