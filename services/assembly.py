@@ -31,7 +31,7 @@ from services.settler import Settler
 from services.signing import TransferSigner
 from services.starter import Starter
 from services.stopper import Stopper
-from services.submitter import Submitter
+from services.submitter import Bounds, Submitter
 from services.transactions import Transactions
 
 
@@ -99,8 +99,11 @@ def _parts(common: _Common, secret_key: bytes) -> _Parts:
     starter = Starter(transactions, executor, stopper, cipher, sessions, nudges)
     resolver = Resolver(transactions, executor, starter, stopper)
     settler = Settler(transactions, executor, ledger, losses)
-    limit = common.settings.quotas.max_concurrent_executions
-    submitter = Submitter(transactions, executor, settler, ledger, losses, limit)
+    bounds = Bounds(
+        unended=common.settings.quotas.max_concurrent_executions,
+        installs_per_minute=common.settings.installs_per_minute,
+    )
+    submitter = Submitter(transactions, executor, settler, ledger, losses, bounds)
     asker = Asker(transactions, submitter, settler, losses, ledger, nudges)
     feed = Feed(executor, asker, ledger, operations)
     return _Parts(

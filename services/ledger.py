@@ -65,8 +65,8 @@ class Ledger:
 
 
 def pairs_of(packages: Sequence[InstalledPackage]) -> list[tuple[str, str]]:
-    """Return names and versions, as the database keeps them."""
-    return [(each.name, each.version) for each in packages]
+    """Return names and versions by name; a folder may hold two versions of one name."""
+    return sorted({each.name: each.version for each in packages}.items())
 
 
 async def lose(running: RunningRepository, sandbox_id: UUID, reason: str) -> None:

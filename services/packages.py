@@ -25,7 +25,7 @@ from services.execution_checks import check_install
 from services.executor.errors import ExecutorError
 from services.executor.interface import Executor
 from services.executor.messages import Finished, InstalledPackage
-from services.ledger import ANY_VERSION, Ledger
+from services.ledger import ANY_VERSION, Ledger, pairs_of
 from services.runner import Runner
 from services.submitter import Order
 from services.transactions import Transactions
@@ -55,9 +55,7 @@ class PackageService:
         packages = None if row is None else await self._live(row)
         if packages is None:
             return [Package(each.name, each.version) for each in known]
-        return sorted(
-            (Package(each.name, each.version) for each in packages), key=lambda each: each.name
-        )
+        return [Package(*pair) for pair in pairs_of(packages)]
 
     async def install(self, viewer: Viewer, wanted: PackagesToInstall) -> Installed:
         """Install and wait; the packages answered include the new ones."""

@@ -27,6 +27,7 @@ from services.entities import (
     ViewerUsage,
 )
 from services.errors import NotFoundError
+from services.executor.errors import ExecutorError, SessionGoneError
 from services.executor.interface import Executor
 from services.lifecycle import Lifecycle
 from services.losses import Losses
@@ -42,6 +43,7 @@ from services.sandbox_checks import (
 from services.sandbox_rows import NO_SANDBOX, entities_of, require_owner
 from services.settings import ServiceSettings, TimeSettings
 from services.transactions import Transactions
+from services.translate import from_executor
 
 
 class SandboxService:
@@ -157,8 +159,13 @@ class SandboxService:
         require_owner(viewer, sandbox)
         if sandbox.status is not SandboxStatus.RUNNING or sandbox.session_id is None:
             return None
-        async with self._losses.noticed(sandbox.session_id):
+        try:
             return stats_of(await self._executor.stats(sandbox.session_id))
+        except SessionGoneError:
+            await self._losses.session_gone(sandbox.session_id)
+            return None
+        except ExecutorError as error:
+            raise from_executor(error) from error
 
     async def limits(self, viewer: Viewer) -> ViewerLimits:  # noqa: ARG002 # as all are asked
         """Return how much the viewer may have: the same for everybody."""

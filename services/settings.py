@@ -52,5 +52,7 @@ class ServiceSettings:
             max_sandboxes=100, max_running_sandboxes=20, max_concurrent_executions=20
         )
     )
+    installs_per_minute: int = 20
+    """How many installations one user may begin in any minute."""
     public_url: str = "http://127.0.0.1:8000"
     """Where clients reach the API; the base of signed addresses."""

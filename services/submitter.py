@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 from db.repositories.executions import Begun, ExecutionRepository
@@ -10,7 +10,13 @@ from db.tables import ExecutionRow
 from services.checks import check_key, check_sandbox_id
 from services.conversion import Submission, submission_of
 from services.entities import ExecutionId, SandboxId, SandboxStatus, Viewer
-from services.errors import ConflictError, NotFoundError, QuotaExceededError, ServiceError
+from services.errors import (
+    ConflictError,
+    NotFoundError,
+    QuotaExceededError,
+    RateLimitedError,
+    ServiceError,
+)
 from services.execution_checks import CodeWork, InstallWork, Work
 from services.executor.errors import (
     ExecutorError,
@@ -20,12 +26,14 @@ from services.executor.errors import (
     SessionGoneError,
 )
 from services.executor.interface import Executor
-from services.executor.messages import EventBatch
+from services.executor.messages import EventBatch, ExecutionKind
 from services.ledger import Ledger
 from services.losses import Losses
 from services.settler import Settler
 from services.transactions import Transactions
 from services.translate import from_executor
+
+INSTALL_RETRY_SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +44,14 @@ class Order:
     client_execution_id: str | None
     check: Callable[[], Work]
     """Checks the rest; an order that is known already is never refused for the rest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How many executions one user may have."""
+
+    unended: int
+    installs_per_minute: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +77,14 @@ class Submitter:
         settler: Settler,
         ledger: Ledger,
         losses: Losses,
-        max_unended: int,
+        bounds: Bounds,
     ) -> None:
         self._transactions = transactions
         self._executor = executor
         self._settler = settler
         self._ledger = ledger
         self._losses = losses
-        self._max_unended = max_unended
+        self._bounds = bounds
 
     async def submit(self, viewer: Viewer, order: Order, reader_id: str) -> Submitted:
         """Submit, or attach to what has this client's id already.
@@ -151,7 +167,7 @@ class Submitter:
                 status=begun.status,
             )
         raise QuotaExceededError(
-            f"{self._max_unended} executions may be queued or running at once: wait for one.",
+            f"{self._bounds.unended} executions may be queued or running at once: wait for one.",
             limit="maxConcurrentExecutions",
         )
 
@@ -159,7 +175,7 @@ class Submitter:
         return (
             begun.execution_id is None
             and begun.status == SandboxStatus.RUNNING
-            and begun.unended >= self._max_unended
+            and begun.unended >= self._bounds.unended
         )
 
     async def _try(
@@ -171,17 +187,31 @@ class Submitter:
         key: str | None,
     ) -> Begun:
         async with self._transactions.of(viewer, serialized=True) as session:
-            begun = await ExecutionRepository(session).begin(
+            executions = ExecutionRepository(session)
+            begun = await executions.begin(
                 sandbox_id,
                 execution_id,
                 kind=work.kind,
                 code=work.source,
                 client_execution_id=key,
-                max_unended=self._max_unended,
+                max_unended=self._bounds.unended,
             )
+            if begun is not None and begun.added and isinstance(work, InstallWork):
+                await self._check_rate(executions)
         if begun is None:
             raise NotFoundError("There is no such sandbox.")
         return begun
+
+    async def _check_rate(self, executions: ExecutionRepository) -> None:
+        """Count with the new one in it; refused, all of it is rolled back."""
+        since = datetime.now(UTC) - timedelta(minutes=1)
+        recent = await executions.count_since(ExecutionKind.INSTALL, since)
+        if recent > self._bounds.installs_per_minute:
+            raise RateLimitedError(
+                f"{self._bounds.installs_per_minute} installations may begin in a minute:"
+                " wait, or name several packages in one.",
+                retryAfterSeconds=INSTALL_RETRY_SECONDS,
+            )
 
     async def _attach(self, viewer: Viewer, begun: Begun, work: Work) -> Submitted:
         async with self._transactions.of(viewer) as session:

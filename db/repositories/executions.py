@@ -155,6 +155,13 @@ class ExecutionRepository:
         statement = select(func.count()).where(col(ExecutionRow.sandbox_id) == sandbox_id)
         return await self._session.scalar(statement) or 0
 
+    async def count_since(self, kind: str, moment: datetime) -> int:
+        """Count the user's executions of one kind that were added after a moment."""
+        statement = select(func.count()).where(
+            col(ExecutionRow.kind) == kind, col(ExecutionRow.created_at) > moment
+        )
+        return await self._session.scalar(statement) or 0
+
     async def unended(self) -> Sequence[UnendedExecution]:
         """Return all of the user's that are queued or running as far as the records know."""
         found = await self._session.exec(

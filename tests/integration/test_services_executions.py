@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from db.engine import Database
-from services.entities import CodeToRun, ExecutionUpdate, NewSandbox, Sandbox
+from services.entities import CodeToRun, ExecutionUpdate, NewSandbox, PackagesToInstall, Sandbox
 from services.errors import (
     BadUserInputError,
     ConflictError,
@@ -229,16 +229,19 @@ async def test_a_deletion_ends_what_runs_for_its_readers(room: Room) -> None:
 
 
 async def test_what_the_actor_has_forgotten_comes_from_the_record(room: Room) -> None:
-    """A gap where output was, and the end."""
+    """A gap where output was, and the end; for those who attach by their own id as well."""
     sandbox = await room.running()
-    updates = await room.stream(sandbox, "hello").all()
+    updates = await room.stream(sandbox, "hello", client_execution_id="a").all()
     await room.services.sandboxes.stop(room.viewer, str(sandbox.id))
     name = str(updates[0].execution_id)
     follow = room.services.executions.follow
     from_start = [update async for update in follow(room.viewer, name, 0)]
     from_end = [update async for update in follow(room.viewer, name, 4)]
 
+    attached = await room.stream(sandbox, "x", client_execution_id="a").all()
+
     assert [type(event) for event in events(from_start)] == [Gap, Finished]
+    assert attached == from_start
     assert from_start[0].event.seq == 3
     assert events(from_start)[-1].seq == 4
     assert from_start[-1].execution == updates[-1].execution
@@ -317,6 +320,24 @@ async def test_at_most_so_many_executions_at_once(room: Room) -> None:
     assert await a_held_execution(room, sandbox)
     with pytest.raises(QuotaExceededError):
         await a_held_execution(room, sandbox)
+
+
+async def test_installations_have_a_rate(room: Room) -> None:
+    """One that is known already is no new one, and what is refused leaves no record."""
+    sandbox = await room.running()
+
+    async def install(client: str) -> object:
+        wanted = PackagesToInstall(str(sandbox.id), ["six"], client_execution_id=client)
+        return await room.services.packages.install(room.viewer, wanted)
+
+    for client in "abca":
+        await install(client)
+    with pytest.raises(RateLimitedError) as caught:
+        await install("d")
+
+    assert caught.value.extensions["retryAfterSeconds"]
+    assert await room.services.executions.count(room.viewer, sandbox.id) == 3
+    assert await room.stream(sandbox, "code is not held up").all()
 
 
 async def test_code_needs_a_running_sandbox(room: Room) -> None:

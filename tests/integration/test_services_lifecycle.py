@@ -22,6 +22,7 @@ from services.executor.errors import (
 )
 from tests.support.postgres import embedded_server
 from tests.support.rooms import Room, room_in, until
+from tests.support.scripted_sessions import ScriptedSession
 
 
 @pytest.fixture(scope="module")
@@ -293,17 +294,20 @@ async def test_a_client_that_leaves_during_a_start_leaves_no_half_state(room: Ro
 
 
 async def test_a_start_whose_process_died_is_resolved_by_what_is_there(room: Room) -> None:
-    """Where the session lives, it is RUNNING; the next start finds it so."""
+    """Where the session lives, the next start finds it RUNNING and makes no other."""
     sandbox, gate, start = await a_start_held_back(room)
-    start.cancel()
+    row = await room.row(sandbox)
+    assert row is not None
+    session_id = row.session_id or ""
+    room.executor.sessions[session_id] = ScriptedSession(session_id)
     await room.age_operation(sandbox)
+    del room.executor.gates["start"]
+    started = await room.services.sandboxes.start(room.viewer, str(sandbox.id))
     gate.set()
-    async with room_in(room.database, room.executor) as other:
-        other.viewer = room.viewer
-        started = await other.services.sandboxes.start(room.viewer, str(sandbox.id))
 
     assert started.status is SandboxStatus.RUNNING
-    assert len(room.executor.specs) == 1
+    assert (await start).status is SandboxStatus.RUNNING
+    assert not room.executor.specs
 
 
 async def test_at_most_so_many_sandboxes_exist(room: Room) -> None:

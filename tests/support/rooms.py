@@ -98,6 +98,7 @@ def settings(start_timeout_seconds: float = 10.0) -> ServiceSettings:
         ),
         times=TimeSettings(),
         quotas=QUOTAS,
+        installs_per_minute=3,
         public_url="https://api.example.com",
     )
 
