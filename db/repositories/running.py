@@ -171,12 +171,18 @@ class RunningRepository:
             )
 
     async def record_executions(self, ends: Sequence[ExecutionEnd]) -> None:
-        """Write how executions ended; one whose end is written already stays as it is."""
+        """Write how executions ended; another end than the one written changes nothing.
+
+        The same end again may hold output that came after it.
+        """
         for end in ends:
             values = asdict(end)
             await self._session.exec(
                 update(ExecutionRow)
-                .where(col(ExecutionRow.id) == values.pop("id"), _unended())
+                .where(
+                    col(ExecutionRow.id) == values.pop("id"),
+                    or_(_unended(), col(ExecutionRow.finished_at) == end.finished_at),
+                )
                 .values(values)
                 .execution_options(synchronize_session=False)
             )
