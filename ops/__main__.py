@@ -89,6 +89,10 @@ def _stop(_: Sequence[str]) -> int:
     return 0
 
 
+def _bench(arguments: Sequence[str]) -> int:
+    return _setup(()) or _python("bench", *arguments)
+
+
 def _of_the_project(module: str) -> Callable[[Sequence[str]], int]:
     def verb(arguments: Sequence[str]) -> int:
         setup.prepare_python()
@@ -112,7 +116,7 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "fmt": _format,
     "lock": _lock,
     "stop": _stop,
-    "bench": _of_the_project("bench"),
+    "bench": _bench,
     "token": _of_the_project("app.token"),
     "demo": _of_the_project("app.demo"),
 }

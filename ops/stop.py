@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,7 @@ def stop(layout: Layout) -> None:
         say(f"{count} sandboxes have ended")
     unmount_below(layout.data_dir)
     _module("db.embedded", layout)
+    shutil.rmtree(layout.short, ignore_errors=True)
     say(f"Nothing of {layout.data_dir} runs any more")
 
 

@@ -1,7 +1,6 @@
 """`make run` and `make stop`, on a DATA_DIR of the test's own."""
 
 import os
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -30,7 +29,6 @@ def layout() -> Iterator[Layout]:
         one = Layout.of(folder)
         yield one
         make("stop", one)
-        shutil.rmtree(one.short, ignore_errors=True)
 
 
 def environment(layout: Layout, port: int) -> dict[str, str]:
@@ -142,6 +140,7 @@ def test_stop_ends_the_instance_and_nothing_else(layout: Layout, tmp_path: Path)
         assert api.find(layout) == []
         assert not os.path.ismount(mounted)
         assert head.read(layout) is None
+        assert not layout.short.exists()
         assert not (layout.postgres / "postmaster.pid").exists()
         assert ours not in containers()
         assert theirs in containers()
