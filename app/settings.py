@@ -66,6 +66,7 @@ class Settings(BaseSettings):
 
     packages_enabled: bool = True
     package_index_url: str | None = None
+    installs_per_minute: PositiveInt = 20
 
     max_execution_timeout_seconds: PositiveFloat = 300.0
     idle_timeout_seconds: PositiveFloat = 3_600.0

@@ -26,6 +26,7 @@ def service_settings(settings: Settings, instance: Instance) -> ServiceSettings:
             max_concurrent_executions=settings.max_concurrent_executions,
         ),
         public_url=settings.base_url,
+        installs_per_minute=settings.installs_per_minute,
     )
 
 
