@@ -11,13 +11,11 @@ from services.errors import (
     ConflictError,
     NotFoundError,
     PayloadTooLargeError,
-    RateLimitedError,
     ServiceError,
     ServiceUnavailableError,
 )
 from services.executor import errors
 
-QUEUE_RETRY_SECONDS = 1
 CAPACITY_RETRY_SECONDS = 5
 
 _TRANSLATIONS: Mapping[type[errors.ExecutorError], Callable[[str], ServiceError]] = {
@@ -26,8 +24,8 @@ _TRANSLATIONS: Mapping[type[errors.ExecutorError], Callable[[str], ServiceError]
     ),
     errors.SessionDeadError: ServiceUnavailableError,
     errors.UnknownExecutionError: NotFoundError,
-    errors.QueueFullError: lambda message: RateLimitedError(
-        message, retryAfterSeconds=QUEUE_RETRY_SECONDS
+    errors.QueueFullError: lambda message: ConflictError(
+        message, status=SandboxStatus.RUNNING.value, limit="queue"
     ),
     errors.NotWaitingError: ConflictError,
     errors.InvalidPathError: lambda message: BadUserInputError(message, field="path"),

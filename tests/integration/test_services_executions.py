@@ -137,8 +137,10 @@ async def test_a_full_queue_leaves_no_record(room: Room) -> None:
     """The client may try again, with the same id too."""
     sandbox = await room.running()
     room.executor.faults["execute"].append(QueueFullError("The queue is full.", limit=32))
-    with pytest.raises(RateLimitedError):
+    with pytest.raises(ConflictError) as caught:
         await room.stream(sandbox, "hello", client_execution_id="a").all()
+
+    assert caught.value.extensions == {"status": "RUNNING", "limit": "queue"}
 
     assert await room.services.executions.count(room.viewer, sandbox.id) == 0
     assert await room.stream(sandbox, "hello", client_execution_id="a").all()

@@ -1,0 +1,62 @@
+"""Servers to measure: processes of their own, with the flags that `make run` serves with."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from ops.layout import REPOSITORY
+
+FLAGS = (
+    "--loop=uvloop",
+    "--http=httptools",
+    "--ws=websockets-sansio",
+    "--ws-per-message-deflate=false",
+    "--log-level=warning",
+)
+READY_SECONDS = 60.0
+
+
+@contextmanager
+def served(application: str, ready_path: str) -> Iterator[tuple[str, int]]:
+    """Serve an application; yield its websocket's address and the process's id."""
+    port = _free_port()
+    command = [sys.executable, "-m", "uvicorn", application, f"--port={port}", *FLAGS]
+    environment = os.environ | {"API_PORT": str(port), "LOG_LEVEL": "WARNING"}
+    process = subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=subprocess.DEVNULL)
+    try:
+        _wait(f"http://127.0.0.1:{port}{ready_path}", process)
+        yield f"ws://127.0.0.1:{port}/graphql", process.pid
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        with suppress(urllib.error.URLError, ConnectionError):
+            urllib.request.urlopen(url, timeout=10).close()
+            return
+        time.sleep(0.1)
+    raise RuntimeError(f"the server to measure did not answer at {url}")
+
+
+def state(data_dir: str, name: str) -> dict[str, str]:
+    """Read what the set-up noted of this DATA_DIR."""
+    path = REPOSITORY / data_dir / "state" / f"{name}.json"
+    found: dict[str, str] = json.loads(path.read_text())
+    return found
