@@ -5,6 +5,7 @@ ray-agents makes the containers; it is handed this client, which adds what it le
 
 import logging
 import socket
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,8 @@ SHM_BYTES = 64 * 1024 * 1024
 LABEL = "sandbox-api"
 DOCKER_TIMEOUT_SECONDS = 60
 HTTP_CONFLICT = 409
+NOTICE_SECONDS = 1.0
+"""How long Docker may take to notice that a container has ended."""
 RUNNING = "running"
 
 
@@ -199,7 +202,7 @@ def cause_of_death(container: Container | None, memory_bytes: int) -> str:
     if container is None:
         return "it was stopped"
     try:
-        container.reload()
+        _settle(container)
     except docker.errors.NotFound:
         return "its container was removed from outside"
     except (docker.errors.DockerException, requests.RequestException, OSError) as error:
@@ -214,6 +217,13 @@ def cause_of_death(container: Container | None, memory_bytes: int) -> str:
         f"its container ended with code {state.get('ExitCode')}: it ran out of its "
         f"{megabytes} MB of memory, or was killed from outside"
     )
+
+
+def _settle(container: Container) -> None:
+    """Ask for the state until Docker has noticed an end, which comes after the stream's."""
+    deadline = time.monotonic() + NOTICE_SECONDS
+    while status(container) == RUNNING and time.monotonic() < deadline:
+        time.sleep(NOTICE_SECONDS / 20)
 
 
 @dataclass(frozen=True, slots=True)

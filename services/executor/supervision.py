@@ -131,10 +131,18 @@ class Supervision:
         self._link = None
         await link.aclose()
         if not self._ending:
-            reason = await asyncio.to_thread(self._container.cause_of_death)
             if link.errors:
                 logger.warning("the supervisor's last words: %s", link.errors)
-            self._listener.on_death(reason)
+            await self._end_what_is_left()
+
+    async def _end_what_is_left(self) -> None:
+        """End what the code has left running: without a supervisor nobody inside does."""
+        async with self._lock:
+            reason = await asyncio.to_thread(self._container.cause_of_death)
+            try:
+                await asyncio.to_thread(self._container.kill)
+            finally:
+                self._listener.on_death(reason)
 
     async def replace(self) -> None:
         """End every process of the sandbox; a fresh interpreter may come with that.
