@@ -99,6 +99,8 @@ class Execution:
         """Grows with each change of an ended record, so that it is recorded again."""
         self.input_seq: int | None = None
         self.interrupted = False
+        self.installs = 0
+        """Installations that its code has asked for."""
         self.execution_count: int | None = None
         self._created_at = time.time()
         self._started_at: float | None = None

@@ -36,6 +36,8 @@ class Ask:
 class Install:
     """Code asks for packages, by `%pip install`."""
 
+    number: int
+    """Comes back with the answer."""
     requirements: tuple[str, ...]
     upgrade: bool
     quiet: bool
@@ -107,6 +109,7 @@ def install(payload: Payload) -> Install:
     """Read a wish for packages; the requirements are checked where they are used."""
     names = payload.get("requirements")
     return Install(
+        _integer(payload.get("number"), 0),
         tuple(_text(name, NAME_CHARACTERS) for name in names[: REQUIREMENTS + 1])
         if isinstance(names, list)
         else (),

@@ -26,6 +26,10 @@ INTERRUPT_GRACE_SECONDS = 2.0
 MEMORY_SECONDS = 0.5
 MEMORY_LOOKS = 3
 MEMORY_SHARE = 0.95
+INSTALLS_AT_ONCE = 4
+INSTALLS = 20
+"""By one execution, for their time does not count against its limit."""
+TOO_MANY_INSTALLS = "Too many installations in one execution: install more at once, or later."
 OUT_OF_MEMORY = "it ran out of memory"
 
 InstallPackages = Callable[[Execution, incoming.Install], Awaitable[str | None]]
@@ -94,11 +98,16 @@ class Runner:
         await self._revive()
 
     async def _watch_memory(self) -> None:
-        """End code that stays at the memory limit: it thrashes, to the neighbours' harm."""
+        """End code that stays at the memory limit: it thrashes, to the neighbours' harm.
+
+        So does code that had something killed for it: gVisor may hang after that.
+        """
         limit = self._memory_bytes * MEMORY_SHARE
         full = 0
         while full < MEMORY_LOOKS:
             await asyncio.sleep(MEMORY_SECONDS)
+            if await asyncio.to_thread(self._container.ran_out_of_memory):
+                break
             used = await asyncio.to_thread(self._container.memory_in_use)
             full = full + 1 if used > limit else 0
         if self._current is not None:
@@ -226,7 +235,7 @@ class Runner:
             execution.fail(incoming.error(payload))
         elif kind == frames.CLEAR:
             execution.clear(wait=payload.get("wait") is True)
-        elif kind == frames.ASK:
+        elif kind == frames.ASK and execution.input_seq is None:
             execution.ask(incoming.ask(payload))
         elif kind == frames.INSTALL:
             task = asyncio.create_task(self._on_install(execution, incoming.install(payload)))
@@ -253,12 +262,18 @@ class Runner:
             self.conclude(_death(exit_code))
 
     async def _on_install(self, execution: Execution, wish: incoming.Install) -> None:
-        execution.stopwatch.pause()
-        try:
-            failure = await self._install(execution, wish)
-        finally:
-            execution.stopwatch.resume()
-        self.supervision.send(frames.INSTALLED, {"ok": failure is None, "message": failure or ""})
+        failure: str | None = TOO_MANY_INSTALLS
+        if len(self._tasks) <= INSTALLS_AT_ONCE and execution.installs < INSTALLS:
+            execution.installs += 1
+            execution.stopwatch.pause()
+            try:
+                failure = await self._install(execution, wish)
+            finally:
+                execution.stopwatch.resume()
+        self.supervision.send(
+            frames.INSTALLED,
+            {"number": wish.number, "ok": failure is None, "message": failure or ""},
+        )
 
     def on_death(self, reason: str) -> None:
         """The stream ended by itself: what ran is lost."""

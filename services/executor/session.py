@@ -109,10 +109,7 @@ class Session:
     def enqueue(self, request: ExecuteRequest, *, shell: bool = False) -> Execution:
         """Queue code to run. Raises `QueueFullError`, `SessionGoneError`."""
         self._require_open()
-        limit = self.spec.limits.queue_length
-        if len(self._queue) >= limit:
-            msg = f"{limit} executions are queued already: wait for one to end."
-            raise QueueFullError(msg, limit=limit)
+        _require_place(len(self._queue), self.spec.limits.queue_length)
         execution = Execution(request.execution_id, request.kind)
         self._registry.add(execution)
         execution.log.expect(request.reader_id)
@@ -212,6 +209,7 @@ class Session:
         if execution is None:
             self._require_open()
             self._packages.check(request.requirements)
+            _require_place(len(self._installs), self.spec.limits.queue_length)
             execution = Execution(request.execution_id, ExecutionKind.INSTALL)
             self._registry.add(execution)
             execution.log.expect(request.reader_id)
@@ -309,6 +307,12 @@ class Session:
                 return False
             await asyncio.sleep(0.02)
         return True
+
+
+def _require_place(taken: int, limit: int) -> None:
+    if taken >= limit:
+        msg = f"{limit} executions are queued already: wait for one to end."
+        raise QueueFullError(msg, limit=limit)
 
 
 async def _first_events(execution: Execution, reader_id: str) -> EventBatch:

@@ -33,6 +33,8 @@ class Channel:
         self._inbox: dict[int, deque[frames.Payload]] = {}
         self._guards = 0
         self._interrupted = False
+        self.idle = True
+        """While no cell runs, an interrupt is late and means nothing."""
         self._main = threading.main_thread()
         os.register_at_fork(after_in_child=self._forget)
 
@@ -48,6 +50,8 @@ class Channel:
 
     def on_interrupt(self, _signal: int, _frame: FrameType | None) -> None:
         """Raise KeyboardInterrupt, or do so once the frame under way is whole."""
+        if self.idle:
+            return
         if self._guards:
             self._interrupted = True
         else:
@@ -67,7 +71,8 @@ class Channel:
         self._guards -= 1
         if self._interrupted and not self._guards:
             self._interrupted = False
-            raise KeyboardInterrupt
+            if not self.idle:
+                raise KeyboardInterrupt
 
     def send(self, kind: int, payload: frames.Payload) -> None:
         """Send a frame whole; waits while the node takes nothing."""

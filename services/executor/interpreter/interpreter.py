@@ -55,6 +55,7 @@ class Interpreter:
         self._loop = self._new_loop()
         self._packages: object = None
         self._clones = Clones()
+        self._wishes = 0
         self._shell = shell
         shells.attach(channel)
         self._shell.loop_runner = self._run_coroutine
@@ -71,8 +72,8 @@ class Interpreter:
             if self._channel.foreign:
                 streams.flush(*self._outputs)
                 os._exit(0)
+            request = self._next()
             with contextlib.suppress(KeyboardInterrupt):
-                request = self._next()
                 self._cell(request)
 
     def _new_loop(self) -> asyncio.AbstractEventLoop:
@@ -118,13 +119,16 @@ class Interpreter:
     def _cell(self, request: frames.Payload) -> None:
         outcome: frames.Payload = {"run": request.get("run"), "exit_code": 1}
         try:
+            self._channel.idle = False
             with _environment(request.get("environment") or {}):
                 self._prepare(request)
                 if request.get("shell"):
                     outcome["exit_code"] = self._command(str(request.get("code")))
                 else:
                     outcome |= self._code(str(request.get("code")))
+            self._channel.idle = True
         except BaseException as error:  # noqa: BLE001
+            self._channel.idle = True
             # The shell's own handlers were cut short: by an interrupt, or for want of memory.
             self._channel.send(frames.ERROR, shells.describe(error))
             stopped = isinstance(error, KeyboardInterrupt)
@@ -152,6 +156,7 @@ class Interpreter:
         error = result.error_before_exec or result.error_in_exec
         count = {"execution_count": result.execution_count}
         if error is None:
+            self._tell_of(shell.taken_failure())
             return {"exit_code": 0, **count}
         if isinstance(error, SystemExit):
             return {"exit_code": _exit_code(error), **count}
@@ -161,6 +166,11 @@ class Interpreter:
             self._channel.send(frames.ERROR, failure)
         raised = type(error).__name__
         return {"exit_code": 130 if raised == "KeyboardInterrupt" else 1, "raised": raised, **count}
+
+    def _tell_of(self, failure: frames.Payload | None) -> None:
+        """Print what failed beside the code, such as a `__repr__` that raised."""
+        if failure is not None:
+            sys.stderr.write(f"{failure['traceback']}\n")
 
     def ask(self, prompt: str, *, password: bool = False) -> str:
         """Ask whoever reads the execution for one line."""
@@ -175,10 +185,13 @@ class Interpreter:
         """Install packages: `%pip install [-q] [-U] NAME ...`; the node downloads the wheels."""
         quiet, upgrade, names = _parse_pip(line)
         streams.flush(*self._outputs)
-        self._channel.show(
-            frames.INSTALL, {"requirements": names, "upgrade": upgrade, "quiet": quiet}
-        )
+        self._wishes += 1
+        wish = {"number": self._wishes, "requirements": names, "upgrade": upgrade, "quiet": quiet}
+        self._channel.show(frames.INSTALL, wish)
         answer = self._channel.wait(frames.INSTALLED)
+        while answer.get("number") != wish["number"]:
+            # For an earlier one, whose wait was interrupted.
+            answer = self._channel.wait(frames.INSTALLED)
         importlib.invalidate_caches()
         if not answer.get("ok"):
             raise UsageError(str(answer.get("message")))
@@ -225,8 +238,8 @@ def _exit_code(error: SystemExit) -> int:
 def _environment(variables: Mapping[str, object]) -> Iterator[None]:
     """Set variables for one cell, and put back what they covered."""
     covered = {name: os.environ.get(name) for name in variables}
-    os.environ.update({str(name): str(value) for name, value in variables.items()})
     try:
+        os.environ.update({str(name): str(value) for name, value in variables.items()})
         yield
     finally:
         for name, value in covered.items():

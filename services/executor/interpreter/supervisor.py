@@ -25,6 +25,7 @@ from .memory import MEMORY_SECONDS, MemoryLimit
 
 PIPE_BYTES = 1024 * 1024
 READ_BYTES = 128 * 1024
+READS = 16
 HIGH_WATER = 512 * 1024
 """Above this many bytes on their way to the node, nothing more is taken from the code."""
 ANSWERED = frozenset({frames.DISPLAY, frames.CLEAR, frames.ASK, frames.INSTALL})
@@ -298,8 +299,14 @@ class Child:
         """Return the frames that have come whole; a broken one ends the interpreter."""
         taken: list[tuple[int, bytes]] = []
         try:
-            while data := self._socket.recv(READ_BYTES):
+            # Bounded, for code may send without end; what is left is read the next time.
+            for _ in range(READS):
+                data = self._socket.recv(READ_BYTES)
+                if not data:
+                    break
                 taken += self._parser.feed(data)
+            else:
+                return taken
             self.closed.add(self.control)
         except BlockingIOError:
             return taken
