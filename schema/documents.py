@@ -5,7 +5,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
-from graphql import DocumentNode, GraphQLError, GraphQLSyntaxError, parse
+from graphql import (
+    DocumentNode,
+    GraphQLError,
+    GraphQLSyntaxError,
+    OperationDefinitionNode,
+    parse,
+)
 from strawberry.extensions import SchemaExtension
 from strawberry.schema.schema import validate_document
 
@@ -76,8 +82,21 @@ class DocumentCache(SchemaExtension):
                 )
                 known.errors = [_as_validation_error(error) for error in found]
             # A list of its own for each operation: the errors in it are replaced on the way out.
-            context.pre_execution_errors = list(known.errors)
+            context.pre_execution_errors = [*known.errors, *self._unnamed(known.document)]
         yield
+
+    def _unnamed(self, document: DocumentNode) -> Iterator[GraphQLError]:
+        """Refuse to choose among several operations (GraphQL, section 6.1): Strawberry would."""
+        named = self.execution_context._provided_operation_name  # noqa: SLF001 - else it is the first's
+        operations = [
+            each for each in document.definitions if isinstance(each, OperationDefinitionNode)
+        ]
+        if named is None and len(operations) > 1:
+            yield _as_validation_error(
+                GraphQLError(
+                    "The document has several operations: name one by `operationName`.", operations
+                )
+            )
 
 
 def _as_validation_error(error: GraphQLError) -> GraphQLError:

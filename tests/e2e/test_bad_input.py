@@ -281,6 +281,7 @@ async def test_input_over_a_mebibyte(api: Api, sandbox: str) -> None:
         ("{", "GRAPHQL_PARSE_FAILED"),
         ("{ viewer { password } }", "GRAPHQL_VALIDATION_FAILED"),
         ("{ sandbox { id } }", "GRAPHQL_VALIDATION_FAILED"),
+        ("query A { __typename } query B { __typename }", "GRAPHQL_VALIDATION_FAILED"),
         ("query($id: ID!) { sandbox(id: $id) { id } }", "BAD_USER_INPUT"),
         ("subscription { sandboxChanged { at } }", "BAD_USER_INPUT"),
     ],
