@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.support.api import FOLLOW, Api, GraphQLError, Run
+from tests.support.api import FOLLOW, Api, GraphQLError, Json, Run
 
 WAIT = "import os, time\nwhile not os.path.exists({path!r}):\n    time.sleep(0.01)\n"
 RECORD = "id status exitCode stdout stderr lastSeq executionCount durationMs code kind"
@@ -304,25 +304,24 @@ async def test_input_is_answered_once_and_by_its_number(api: Api, sandbox: str) 
     assert [other.value.code, twice.value.code, late.value.code] == ["CONFLICT"] * 3
 
 
-async def test_executions_are_listed_newest_first(api: Api) -> None:
+async def test_executions_are_listed_newest_first(api: Api, sandbox: str) -> None:
     """A sandbox's history has every execution, in pages whose cursors go on where one ended."""
-    sandbox = await api.create(name="history")
     ids = [(await api.run(sandbox, f"print({n})")).id for n in range(5)]
     document = """query($id: ID!, $after: String) { sandbox(id: $id) {
         executions(first: 2, after: $after) { totalCount nodes { id stdout }
             edges { cursor node { id } } pageInfo { hasNextPage hasPreviousPage endCursor } } } }"""
-    found, after = [], None
-    while True:
+    nodes: list[Json] = []
+    pages: list[Json] = []
+    while not pages or pages[-1]["pageInfo"]["hasNextPage"]:
+        after = pages[-1]["pageInfo"]["endCursor"] if pages else None
         page = (await api.query(document, id=sandbox, after=after))["sandbox"]["executions"]
-        found += page["nodes"]
-        assert page["totalCount"] == 5
         assert [edge["node"]["id"] for edge in page["edges"]] == [n["id"] for n in page["nodes"]]
         assert page["pageInfo"]["endCursor"] == page["edges"][-1]["cursor"]
-        assert page["pageInfo"]["hasPreviousPage"] == (after is not None)
-        after = page["pageInfo"]["endCursor"]
-        if not page["pageInfo"]["hasNextPage"]:
-            break
-    await api.delete(sandbox)
+        assert page["pageInfo"]["hasPreviousPage"] == bool(pages)
+        pages.append(page)
+        nodes += page["nodes"]
 
-    assert [node["id"] for node in found] == ids[::-1]
-    assert [node["stdout"] for node in found] == [f"{n}\n" for n in range(4, -1, -1)]
+    assert [node["id"] for node in nodes[:5]] == ids[::-1]
+    assert [node["stdout"] for node in nodes[:5]] == [f"{n}\n" for n in range(4, -1, -1)]
+    assert {page["totalCount"] for page in pages} == {len(nodes)}
+    assert len({node["id"] for node in nodes}) == len(nodes)

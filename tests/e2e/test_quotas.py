@@ -1,0 +1,88 @@
+"""Limits of a user: each is named, holds against requests at once, and others feel nothing."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.api import Api, GraphQLError
+from tests.support.stack import Server, Stack, running_server
+from tests.support.tokens import user_token
+
+
+@pytest.fixture(scope="module")
+async def narrow(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Server]:
+    """A server whose users have little; its keeper may be another server's."""
+    limits = {
+        "MAX_SANDBOXES": "3",
+        "MAX_RUNNING_SANDBOXES": "1",
+        "MAX_CONCURRENT_EXECUTIONS": "2",
+    }
+    log: Path = tmp_path_factory.mktemp("narrow") / "log"
+    with running_server(stack, log=log, **limits) as server:
+        yield server
+
+
+@pytest.fixture
+async def poor(stack: Stack, narrow: Server) -> AsyncIterator[Api]:
+    """A user of that server; what is left of hers is deleted."""
+    async with Api(narrow.url, user_token(stack)) as client:
+        yield client
+        left = await client.query("{ sandboxes { nodes { id } } }")
+        for node in left["sandboxes"]["nodes"]:
+            await client.delete(node["id"])
+
+
+def refusals(results: list[object]) -> list[tuple[str, object]]:
+    """Return code and limit of what was refused."""
+    return [(e.code, e.extensions.get("limit")) for e in results if isinstance(e, GraphQLError)]
+
+
+async def test_sandboxes_are_counted_when_many_come_at_once(poor: Api, api: Api) -> None:
+    """Of five creates at once three pass; another user has the same right as before."""
+    results = await asyncio.gather(
+        *(poor.create(start=False) for _ in range(5)), return_exceptions=True
+    )
+    free = await api.create(start=False)
+    await api.delete(free)
+
+    assert refusals(list(results)) == [("QUOTA_EXCEEDED", "maxSandboxes")] * 2
+
+
+async def test_running_sandboxes_and_executions_are_counted(poor: Api) -> None:
+    """A second start is refused, with a row that says why; so is a third execution at once."""
+    sandbox = await poor.create()
+    with pytest.raises(GraphQLError) as refused:
+        await poor.create(name="one too many")
+    second = await poor.sandbox(refused.value.extensions["sandboxId"])
+    with pytest.raises(GraphQLError) as again:
+        await poor.mutate("startSandbox", "sandbox { id }", sandboxId=second["id"])
+    async with poor.live(sandbox, "input()") as one, poor.live(sandbox, "2") as two:
+        asked = await one.until("InputRequested")
+        await two.until("ExecutionQueued")
+        results = await asyncio.gather(
+            *(poor.run(sandbox, "3") for _ in range(3)), return_exceptions=True
+        )
+        await poor.mutate(
+            "interruptExecution", "execution { id }", executionId=asked["executionId"]
+        )
+        await asyncio.gather(one.end(), two.end())
+    after = await poor.run(sandbox, "4")
+
+    assert (refused.value.code, again.value.code) == ("QUOTA_EXCEEDED", "QUOTA_EXCEEDED")
+    assert refused.value.extensions["limit"] == "maxRunningSandboxes"
+    assert (second["name"], second["status"]) == ("one too many", "FAILED")
+    assert second["statusReason"] == refused.value.message
+    assert refusals(list(results)) == [("QUOTA_EXCEEDED", "maxConcurrentExecutions")] * 3
+    assert after.result == "4"
+
+
+async def test_stopping_makes_room(poor: Api) -> None:
+    """Once one is stopped another may start."""
+    first = await poor.create()
+    second = await poor.create(start=False)
+    await poor.mutate("stopSandbox", "sandbox { id }", sandboxId=first)
+    started = await poor.mutate("startSandbox", "sandbox { status }", sandboxId=second)
+
+    assert started == {"sandbox": {"status": "RUNNING"}}
