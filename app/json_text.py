@@ -17,19 +17,18 @@ def encode(value: object) -> bytes:
 
 
 def decode(text: bytes | str) -> Any:  # noqa: ANN401 - JSON may be anything
-    """Decode JSON, and NaN and infinities too, which types refuse with a better message.
+    """Decode JSON, and what types and services refuse with a better message, by the field.
 
-    Raises `ValueError` for what is no JSON or no Unicode.
+    That is NaN, infinities, and half surrogate pairs, which a browser's editor may hold: on a
+    websocket they must not end all other operations. Raises `ValueError` for what is no JSON.
     """
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
         try:
-            value = json.loads(text)
-            json.dumps(value, ensure_ascii=False).encode()
+            return json.loads(text)
         except RecursionError as error:
             raise ValueError("The JSON is nested too deeply.") from error
-        return value
 
 
 def _clean(value: object) -> object:

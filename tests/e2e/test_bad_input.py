@@ -5,9 +5,13 @@ from uuid import uuid4
 import pytest
 
 from tests.support.api import Api, GraphQLError, Json
+from tests.support.serving import socket
+from tests.support.stack import Server
 
 MIB = 1024 * 1024
 EXECUTE = "mutation($input: ExecuteCodeInput!) { executeCode(input: $input) { execution { id } } }"
+CODE = """subscription($id: ID!, $code: String!) {
+    executeCode(input: {sandboxId: $id, code: $code}) { seq } }"""
 SANDBOXES = "query($f: Int!, $a: String) { sandboxes(first: $f, after: $a) { nodes { id } } }"
 EXECUTIONS = """query($f: Int!, $a: String, $id: ID!) {
     sandbox(id: $id) { executions(first: $f, after: $a) { nodes { id } } } }"""
@@ -112,7 +116,36 @@ async def test_code_over_a_mebibyte(api: Api, sandbox: str) -> None:
     assert said(error) == said(live.value) == ("PAYLOAD_TOO_LARGE", "code")
 
 
+async def test_half_a_surrogate_pair(api: Api, sandbox: str, server: Server) -> None:
+    """It is refused by its field over both transports, and a socket's other operations go on."""
+    half = "'\ud800'"
+    error = await refusal(api, "executeCode", "execution { id }", sandboxId=sandbox, code=half)
+    async with socket(server.url, params={"Authorization": f"Bearer {api.token}"}) as client:
+        await client.receive()
+        await client.subscribe(CODE, {"id": sandbox, "code": half}, name="half")
+        [refused] = await client.until_end("half")
+        await client.subscribe(CODE, {"id": sandbox, "code": "'whole'"}, name="whole")
+        last = (await client.until_end("whole"))[-1]
+    for document, field in (
+        ("query($t: String!) { sandboxes(after: $t) { totalCount nodes { id } } }", "after"),
+        ("query($t: ID!) { sandbox(id: $t) { id } }", "id"),
+        ("query($t: JSON) { sandboxes(filter: {metadata: $t}) { totalCount } }", "metadata"),
+    ):
+        with pytest.raises(GraphQLError) as off:
+            await api.query(document, t={"k": half} if field == "metadata" else half)
+        assert said(off.value) == ("BAD_USER_INPUT", field)
+
+    assert said(error) == ("BAD_USER_INPUT", "code")
+    assert refused["type"] == "error"
+    assert refused["payload"][0]["extensions"] == {"code": "BAD_USER_INPUT", "field": "code"}
+    assert last["type"] == "complete"
+    assert (await api.answer(f"{{ {half} }}"))["errors"][0]["extensions"]["code"] == (
+        "GRAPHQL_PARSE_FAILED"
+    )
+
+
 CREATE: list[tuple[Json, str]] = [
+    ({"name": "\ud800"}, "name"),
     ({"name": "x" * 201}, "name"),
     ({"name": "a\0b"}, "name"),
     ({"metadata": {"a": 1}}, "metadata"),
