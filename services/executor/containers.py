@@ -197,6 +197,19 @@ def status(container: Container | None) -> str:
     return str(container.status)
 
 
+def ended(container: Container | None, seconds: float) -> bool:
+    """Wait until a container runs no more, at most so long; False too where nobody knows."""
+    if container is None:
+        return True
+    try:
+        container.wait(timeout=seconds)
+    except docker.errors.NotFound:
+        return True
+    except (docker.errors.DockerException, requests.RequestException, OSError):
+        return False
+    return True
+
+
 def cause_of_death(container: Container | None, memory_bytes: int) -> str:
     """Say in plain words why a container is dead, as far as Docker knows."""
     if container is None:

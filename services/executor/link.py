@@ -116,6 +116,10 @@ class Link:
             for frame in complete:
                 yield frame
 
+    def abort(self) -> None:
+        """Cut the stream: whoever reads it comes to its end."""
+        self._writer.transport.abort()
+
     async def aclose(self) -> None:
         """Close the stream, at which the supervisor ends all that runs; idempotent."""
         self._writer.close()

@@ -15,6 +15,10 @@ logger = logging.getLogger(__name__)
 REPLACE_SECONDS = 1.0
 READY_SECONDS = 3.0
 START_SECONDS = 30.0
+WATCH_SECONDS = 60.0
+WATCH_PAUSE_SECONDS = 1.0
+LAST_WORDS_SECONDS = 0.1
+"""How long the stream of a container that ended may take to say so itself."""
 
 
 class Container(Protocol):
@@ -36,6 +40,9 @@ class Container(Protocol):
 
     def memory_in_use(self) -> int:
         """Return the bytes of memory that only an end of something would free."""
+
+    def ended(self, seconds: float) -> bool:
+        """Wait until it runs no more, at most so long, and say whether that is so."""
 
     def cause_of_death(self) -> str:
         """Say why it, or the stream into it, is dead."""
@@ -64,6 +71,7 @@ class Supervision:
         self._setup = setup
         self._link: Link | None = None
         self._pump: asyncio.Task[None] | None = None
+        self._guard: asyncio.Task[None] | None = None
         self._ready = asyncio.Event()
         self._lock = asyncio.Lock()
         self._ending = False
@@ -109,11 +117,22 @@ class Supervision:
             raise SandboxStartError(msg) from error
         self._ready.set()
         self._pump = asyncio.create_task(self._read(self._link), name="pump")
+        self._guard = asyncio.create_task(self._watch(self._link), name="guard")
 
     def send(self, kind: int, payload: frames.Payload) -> None:
         """Send a frame to the supervisor; without one, it is of no use and dropped."""
         if self._link is not None:
             self._link.send(kind, payload)
+
+    async def _watch(self, link: Link) -> None:
+        """End the stream with its container: Docker leaves some open (20.10 with gVisor does)."""
+        ended = self._container.ended
+        while not await asyncio.to_thread(ended, WATCH_SECONDS):  # noqa: ASYNC110 # no event
+            await asyncio.sleep(WATCH_PAUSE_SECONDS)
+        if self._link is link:
+            self._ready.clear()
+        await asyncio.sleep(LAST_WORDS_SECONDS)
+        link.abort()
 
     async def _read(self, link: Link) -> None:
         async for kind, body in link.frames():
@@ -164,6 +183,8 @@ class Supervision:
         try:
             link, self._link = self._link, None
             pump, self._pump = self._pump, None
+            if self._guard is not None:
+                self._guard.cancel()
             self._ready.clear()
             if link is not None:
                 await link.aclose()
