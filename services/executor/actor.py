@@ -16,6 +16,7 @@ from typing import Any
 
 import docker
 import ray
+import requests
 from docker.models.containers import Container
 
 from services.executor import containers
@@ -148,7 +149,11 @@ class SandboxExecutor(StockExecutor):
             self._sweeper = None
         if self._session is not None:
             unrecorded = await self._session.stop(reason)
-        await asyncio.to_thread(self._remove)
+        try:
+            await asyncio.to_thread(self._remove)
+        except (docker.errors.DockerException, requests.RequestException, OSError) as error:
+            # What is unrecorded must not be lost with it; the node's agent tries again.
+            logger.warning("the container of session %s is still there: %s", self.session_id, error)
         return unrecorded
 
     def _remove(self) -> None:
@@ -208,6 +213,10 @@ class SandboxExecutor(StockExecutor):
     def memory_in_use(self) -> int:
         """Return the bytes of memory that only an end of something would free."""
         return 0 if self._memory is None else self._memory.unreclaimable()
+
+    def ended(self, seconds: float) -> bool:
+        """Wait until the container runs no more, at most so long, and say whether that is so."""
+        return containers.ended(self.container, seconds)
 
     def cause_of_death(self) -> str:
         """Say why the container, or the stream into it, is dead."""
@@ -414,16 +423,6 @@ class SandboxExecutor(StockExecutor):
         }
         target = self._require(self._storage).folder / "ended.json"
         target.write_text(json.dumps(words))
-
-
-class SandboxActor(SandboxExecutor):
-    """The executor as Ray makes it.
-
-    Ray names an actor's class by this attribute, and would name ours after ray-agents' own: a
-    process that then loaded it under that name could not send it any more.
-    """
-
-    __ray_actor_class__ = SandboxExecutor
 
 
 def _tool_result(record: ExecutionRecord, limit: float) -> ExecutionResult | ExecutionError:

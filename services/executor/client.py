@@ -8,7 +8,6 @@ from types import TracebackType
 from typing import Any, Self
 
 from services.executor import cluster
-from services.executor.actor import SandboxActor
 from services.executor.agents import Agents
 from services.executor.cluster import ClusterSettings
 from services.executor.errors import (
@@ -18,6 +17,7 @@ from services.executor.errors import (
     SandboxStartError,
     SessionGoneError,
 )
+from services.executor.facade import actor_class
 from services.executor.interface import READ_BYTES, READ_WAIT_SECONDS
 from services.executor.messages import (
     PROTOCOL_VERSION,
@@ -90,7 +90,7 @@ class RayExecutor:
             reference = handle.start.remote(spec)
             info: SessionInfo = await cluster.answer(reference, spec.start_timeout_seconds)
         except BaseException:
-            await self._end(spec.session_id, handle, spec.node_id)
+            await self._end(spec.session_id, spec.node_id)
             raise
         self._handles[spec.session_id] = handle
         return info
@@ -108,7 +108,7 @@ class RayExecutor:
             if version == PROTOCOL_VERSION:
                 return handle
         logger.warning("session %s had an actor that is not ours", spec.session_id)
-        await self._end(spec.session_id, handle, spec.node_id)
+        await self._end(spec.session_id, spec.node_id)
         return None
 
     async def _create(self, spec: SessionSpec) -> Any:  # noqa: ANN401
@@ -128,7 +128,7 @@ class RayExecutor:
         end = asyncio.get_running_loop().time() + SETTLE_SECONDS
         while True:
             handle = await cluster.blocking(
-                cluster.create_actor, SandboxActor, options, spec.node_id, spec.session_id
+                cluster.create_actor, actor_class(), options, spec.node_id, spec.session_id
             )
             try:
                 await self._wait_for_room(handle, spec)
@@ -170,6 +170,8 @@ class RayExecutor:
 
     async def stop(self, session_id: str, node_id: str | None) -> tuple[ExecutionRecord, ...]:
         """End actor and container, keep the folders."""
+        # Another process may have replaced the actor that this one knows.
+        self._handles.pop(session_id, None)
         handle = await self._find(session_id)
         unrecorded: tuple[ExecutionRecord, ...] = ()
         if handle is not None and hasattr(handle, "shutdown"):
@@ -177,26 +179,30 @@ class RayExecutor:
                 unrecorded = await cluster.answer(handle.shutdown.remote(STOPPED), CALL_SECONDS)
             except ExecutorError as error:
                 logger.warning("session %s did not stop by itself: %s", session_id, error)
-        await self._end(session_id, handle, node_id)
+        await self._end(session_id, node_id)
         return unrecorded
 
-    async def _end(self, session_id: str, handle: Any | None, node_id: str | None) -> None:  # noqa: ANN401
-        """Make sure that neither actor nor container is left."""
+    async def _end(self, session_id: str, node_id: str | None) -> None:
+        """Make sure that no actor is left, nor a container where Docker answers."""
         self._handles.pop(session_id, None)
-        if handle is None:
-            handle = await cluster.blocking(cluster.find_actor, _name(session_id), ACTOR_NAMESPACE)
-        if handle is not None:
-            await cluster.blocking(cluster.end_actor, handle)
-            await self._until_free(session_id)
-        await self._agents.remove_container(session_id, node_id)
+        await self._end_actors(session_id)
+        try:
+            await self._agents.remove_container(session_id, node_id)
+        except ExecutorError as error:
+            # Nothing runs in it without its actor; the reconciler removes it later.
+            logger.warning("the container of session %s is still there: %s", session_id, error)
 
-    async def _until_free(self, session_id: str) -> None:
-        """Wait until no actor has the session's name: Ray ends one in its own time."""
+    async def _end_actors(self, session_id: str) -> None:
+        """End whatever has the session's name, until Ray has given that free."""
         name = _name(session_id)
         end = asyncio.get_running_loop().time() + SETTLE_SECONDS
-        while await cluster.blocking(cluster.find_actor, name, ACTOR_NAMESPACE) is not None:
+        while True:
+            handle = await cluster.blocking(cluster.find_actor, name, ACTOR_NAMESPACE)
+            if handle is None:
+                return
             if asyncio.get_running_loop().time() >= end:
                 raise ClusterUnavailableError("The sandbox's process has not ended yet: try again.")
+            await cluster.blocking(cluster.end_actor, handle)
             await asyncio.sleep(SETTLE_PAUSE_SECONDS)
 
     async def restart(self, session_id: str) -> None:
@@ -219,7 +225,8 @@ class RayExecutor:
         return handle
 
     async def _call(self, session_id: str, seconds: float, method: str, *arguments: object) -> Any:  # noqa: ANN401
-        handle = self._handles.get(session_id) or await self._find(session_id)
+        """Call the session's actor; the next one where another process has replaced it."""
+        handle = await self._find(session_id)
         if handle is None:
             msg = "The sandbox's session is not there any more."
             raise SessionGoneError(msg)
@@ -227,7 +234,10 @@ class RayExecutor:
             return await cluster.answer(getattr(handle, method).remote(*arguments), seconds)
         except SessionGoneError:
             self._handles.pop(session_id, None)
-            raise
+            successor = await self._find(session_id)
+            if successor is None or cluster.same_actor(successor, handle):
+                raise
+        return await cluster.answer(getattr(successor, method).remote(*arguments), seconds)
 
     async def execute(self, session_id: str, request: ExecuteRequest) -> EventBatch:
         """Queue code, or attach to it; return its first events."""

@@ -146,6 +146,11 @@ def create_actor(
     return remote.remote(*arguments)
 
 
+def same_actor(one: Any, other: Any) -> bool:  # noqa: ANN401
+    """Whether two handles are of one actor; a name may lead to several, one after another."""
+    return bool(one._actor_id == other._actor_id)  # noqa: SLF001 # Ray shows it nowhere else
+
+
 def alive_nodes() -> Sequence[str]:
     """Return the ids of the nodes that are alive; blocking."""
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]

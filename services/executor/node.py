@@ -3,14 +3,15 @@
 import asyncio
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import docker
 import requests
 
 from services.executor.containers import LABEL
-from services.executor.errors import SandboxStartError
+from services.executor.errors import ClusterUnavailableError, SandboxStartError
 from services.executor.messages import Collected, SessionLimits, SessionTrace
 from services.executor.program import library_folder
 from services.executor.rayagents import CONTAINER_PREFIX
@@ -20,6 +21,17 @@ logger = logging.getLogger(__name__)
 
 UNREACHABLE = (docker.errors.DockerException, requests.RequestException, OSError)
 CUSTOM_IMAGE_PREFIX = "ray-code-custom"
+
+
+@contextmanager
+def _docker() -> Iterator[docker.DockerClient]:
+    """Connect to Docker. Raises `ClusterUnavailableError` where it does not answer."""
+    try:
+        with closing(docker.from_env()) as client:
+            yield client
+    except UNREACHABLE as error:
+        msg = f"Docker does not do what it should on a node: {error}"
+        raise ClusterUnavailableError(msg) from error
 
 
 class NodeAgent:
@@ -36,16 +48,13 @@ class NodeAgent:
         return await asyncio.to_thread(self._inventory)
 
     def _inventory(self) -> Sequence[SessionTrace]:
-        client = docker.from_env()
-        try:
+        with _docker() as client:
             found = client.containers.list(
                 all=True,
                 ignore_removed=True,
                 filters={"label": f"{LABEL}.instance={self._instance}"},
             )
             contained = {str(one.labels.get(f"{LABEL}.session")) for one in found}
-        finally:
-            client.close()
         stored = set(stored_sessions(self._data_dir, self._instance))
         return [
             SessionTrace(
@@ -63,13 +72,11 @@ class NodeAgent:
         await asyncio.to_thread(self._remove_container, session_id)
 
     def _remove_container(self, session_id: str) -> None:
-        client = docker.from_env()
-        try:
-            client.containers.get(f"{CONTAINER_PREFIX}-{session_id}").remove(force=True)
-        except docker.errors.NotFound:
-            logger.debug("no container of session %s is left", session_id)
-        finally:
-            client.close()
+        with _docker() as client:
+            try:
+                client.containers.get(f"{CONTAINER_PREFIX}-{session_id}").remove(force=True)
+            except docker.errors.NotFound:
+                logger.debug("no container of session %s is left", session_id)
         self._storage(session_id).unmount()
 
     async def remove(self, session_id: str) -> None:
@@ -78,13 +85,11 @@ class NodeAgent:
 
     def _remove(self, session_id: str) -> None:
         self._remove_container(session_id)
-        client = docker.from_env()
-        try:
-            client.images.remove(f"{CUSTOM_IMAGE_PREFIX}-{session_id}", force=True)
-        except docker.errors.ImageNotFound:
-            logger.debug("no image of session %s is left", session_id)
-        finally:
-            client.close()
+        with _docker() as client:
+            try:
+                client.images.remove(f"{CUSTOM_IMAGE_PREFIX}-{session_id}", force=True)
+            except docker.errors.ImageNotFound:
+                logger.debug("no image of session %s is left", session_id)
         self._storage(session_id).destroy()
 
     def _storage(self, session_id: str) -> SessionStorage:
