@@ -189,6 +189,7 @@ async def test_a_missing_file_is_null(api: Api, sandbox: str) -> None:
         ("", "workspace"),
         ("x" * 256, "255"),
         ("x/" * 2100 + "x", "4096"),
+        ("\ud800", "surrogate"),
     ],
     ids=lambda value: repr(value)[:24],
 )

@@ -17,10 +17,11 @@ from graphql import (
     introspection_from_schema,
     print_schema,
 )
+from graphql import build_schema as schema_of
 
 from schema.build import build_schema
 from tests.support.api import Api, GraphQLError, Json
-from tests.support.operations import Operation, operations
+from tests.support.operations import Operation, UnknownInputError, operations
 
 SCHEMA = build_schema()._schema
 OPERATIONS = list(operations(SCHEMA))
@@ -96,6 +97,22 @@ async def test_the_schema_tried_is_the_one_that_is_served(api: Api) -> None:
     tried = build_client_schema(introspection_from_schema(SCHEMA))
 
     assert print_schema(served) == print_schema(tried)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        "thing(owner: String!): Int",
+        "thing(owner: String): Int",
+        "things(ids: [ID!]!): Int",
+        "a: A } type A { thing(id: ID!): Int",
+        "thing(input: In!): Int } input In { owner: String",
+    ],
+)
+def test_a_new_input_is_not_forgotten(fields: str) -> None:
+    """An input that the generator does not know fails, however deep it is."""
+    with pytest.raises(UnknownInputError):
+        list(operations(schema_of(f"type Query {{ {fields} }}")))
 
 
 @pytest.mark.parametrize("operation", WITH_IDS, ids=str)
