@@ -195,6 +195,12 @@ class Api:
         """Delete a sandbox."""
         await self.mutate("deleteSandbox", "deletedSandboxId", sandboxId=sandbox)
 
+    async def change(self, action: str, sandbox: str) -> Json:
+        """Start, stop or restart a sandbox, by the mutation's name, and return it."""
+        payload = await self.mutate(action, f"sandbox {{ {SANDBOX_FIELDS} }}", sandboxId=sandbox)
+        changed: Json = payload["sandbox"]
+        return changed
+
     async def sandbox(self, sandbox: str, fields: str = SANDBOX_FIELDS) -> Json:
         """Read a sandbox."""
         document = f"query($id: ID!) {{ sandbox(id: $id) {{ {fields} }} }}"
