@@ -104,6 +104,9 @@ class Runner:
         """
         limit = self._memory_bytes * MEMORY_SHARE
         full = 0
+        # What was killed for an earlier execution is not this one's fault.
+        await asyncio.sleep(MEMORY_SECONDS / 10)
+        await asyncio.to_thread(self._container.ran_out_of_memory)
         while full < MEMORY_LOOKS:
             await asyncio.sleep(MEMORY_SECONDS)
             if await asyncio.to_thread(self._container.ran_out_of_memory):

@@ -91,7 +91,10 @@ class Supervision:
         async with self._lock:
             if await self._is_ready(READY_SECONDS):
                 return False
-            await self._drop_link()
+            if self._link is not None:
+                # It said that its interpreter was dead, and then nothing: who knows what runs.
+                await self._drop_link()
+                await asyncio.to_thread(self._container.kill)
             await asyncio.to_thread(self._container.ensure)
             await self._connect()
         return True
