@@ -1,0 +1,49 @@
+"""What integration tests share beside the stack: a connection to Ray, and sessions."""
+
+import os
+from collections.abc import AsyncIterator
+
+import pytest
+
+from ops.layout import Layout
+from tests.support.stack import DEFAULT_DATA_DIR, Stack
+
+# Ray reads how to authenticate when it is imported, which collecting the tests does.
+os.environ["RAY_AUTH_MODE"] = "token"
+os.environ["RAY_AUTH_TOKEN_PATH"] = str(
+    Layout.of(os.environ.get("DATA_DIR", DEFAULT_DATA_DIR)).ray_token
+)
+
+from services.executor.client import RayExecutor
+from services.executor.cluster import ClusterSettings
+from tests.support.sessions import Desk, Lab
+
+
+@pytest.fixture(scope="session")
+async def executor(stack: Stack) -> AsyncIterator[RayExecutor]:
+    """The executor as the services have it, connected to the stack's Ray."""
+    settings = ClusterSettings(
+        address=stack.state("ray")["address"],
+        instance=stack.instance,
+        node_data_dir=str(stack.layout.data_dir),
+        image=stack.state("node")["image"],
+        capacity_wait_seconds=2.0,
+    )
+    async with RayExecutor(settings) as connected:
+        yield connected
+
+
+@pytest.fixture(scope="module")
+async def lab(stack: Stack, executor: RayExecutor) -> AsyncIterator[Lab]:
+    """Sessions for one module; nothing is left of them after it."""
+    lab = Lab(stack, executor)
+    try:
+        yield lab
+    finally:
+        await lab.clear()
+
+
+@pytest.fixture(scope="module")
+async def desk(lab: Lab) -> Desk:
+    """A running session that the tests of a module share; they leave it able to run code."""
+    return await lab.start()

@@ -1,0 +1,370 @@
+"""Code in the interpreter that stays, in a real sandbox."""
+
+import pytest
+
+from services.executor.messages import (
+    Cleared,
+    Display,
+    ExecutionStatus,
+    Finished,
+    InputRequested,
+    Output,
+    Queued,
+    Started,
+)
+from tests.support.sessions import Desk, Lab
+
+FAILED, SUCCEEDED = ExecutionStatus.FAILED, ExecutionStatus.SUCCEEDED
+
+
+async def test_state_of_every_kind_persists(desk: Desk) -> None:
+    """Variables, functions, classes, imports, open files, threads and tasks stay between runs."""
+    setup = """
+import asyncio, math as m, threading, contextvars
+number = 41
+def double(value): return 2 * value
+class Point:
+    count = 0
+    def __init__(self, x): self.x = x; Point.count += 1
+handle = open("kept.txt", "w+"); handle.write("line one\\n")
+generator = (n * n for n in range(10)); next(generator)
+woken = threading.Event(); seen = []
+thread = threading.Thread(target=lambda: seen.append(woken.wait()), daemon=True); thread.start()
+async def later():
+    await asyncio.sleep(0); return "came"
+task = asyncio.ensure_future(later())
+"""
+    (await desk.run(setup)).succeeded()
+    use = """
+handle.write("line two\\n"); handle.seek(0)
+woken.set(); thread.join()
+print(number + 1, double(m.floor(2.5)), Point(3).x, Point.count, next(generator))
+print(handle.read(), end=""); print(seen, await task)
+"""
+    run = await desk.run(use)
+
+    assert run.succeeded().stdout == "42 4 3 1 1\nline one\nline two\n[True] came\n"
+
+
+async def test_events_come_in_their_order(desk: Desk) -> None:
+    """Queued, started, output and value in the order they happened, then the end."""
+    run = await desk.run("import sys\nprint('a'); print('b', file=sys.stderr); print('c'); 1 + 1")
+
+    kinds = [type(event) for event in run.events]
+    assert kinds[:2] == [Queued, Started]
+    assert kinds[-2:] == [Display, Finished]
+    assert [event.seq for event in run.events] == list(range(1, len(run.events) + 1))
+    assert (run.stdout, run.stderr, run.result) == ("a\nc\n", "b\n", "2")
+    assert run.finished.exit_code == 0
+    assert not run.finished.interpreter_restarted
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "'''", '"""',
+        "\\", "\\n\\t\\x00\\", "\\'\\\"", "{}{0}%s%%$HOME`id`", "\r\n\r", "\x00\x01\x7f",
+        "日本語 \U0001f600 e\u0301 \u202e \u2028 \x85", "\ufeff", "\uffff\U0010ffff",
+        "<script>&amp;",
+    ],
+)  # fmt: skip
+async def test_code_and_output_come_through_as_they_are(desk: Desk, text: str) -> None:
+    """Quotes, backslashes, control characters and any Unicode run and print unharmed."""
+    literal = ascii(text)
+    raw = text if text.isprintable() and "\\" not in text and "'" not in text else "plain"
+    run = await desk.run(f"text = {literal}\nprint(text, end='')\nassert {raw!r} == '{raw}'")
+
+    assert run.succeeded().stdout == text
+
+
+async def test_triple_quotes_and_backslashes_in_source(desk: Desk) -> None:
+    """Source that uses every kind of quoting means what it means in a file."""
+    source = r'''
+text = """one '' \\ "two" \n""" + \
+    '\t\x41' + rb'\d'.decode() + r"C:\new" + f"{'x'}"
+'''
+    namespace: dict[str, str] = {}
+    exec(source, namespace)  # noqa: S102 # what a file would mean
+    (await desk.run(source)).succeeded()
+
+    assert await desk.value("text") == repr(namespace["text"])
+
+
+async def test_lone_surrogates_are_replaced(desk: Desk) -> None:
+    """Text that UTF-8 has no form for is shown with U+FFFD, and breaks nothing."""
+    run = await desk.run("print('a\\ud800b'); 'c'")
+
+    assert run.succeeded().stdout == "a\ufffdb\n"
+
+
+async def test_a_megabyte_of_code_runs(desk: Desk) -> None:
+    """Code of a megabyte runs unharmed, in one line or in many."""
+    filler = "# é'''\\\n" * 60_000
+    run = await desk.run(f"total = 1\n{filler}total += 1\nprint(total)")
+    long = await desk.run(f"text = '{'x' * 1_000_000}'\nlen(text)")
+
+    assert run.succeeded().stdout == "2\n"
+    assert long.succeeded().result == "1000000"
+
+
+async def test_bytes_of_every_value_are_output(desk: Desk) -> None:
+    """Bytes that are no text become U+FFFD, those that are come through, cut anywhere."""
+    run = await desk.run(
+        "import os, time\nraw = ('é😀' * 50_000).encode()\n"
+        "for start in range(0, len(raw), 997): os.write(1, raw[start:start + 997])\n"
+        "os.write(2, bytes(range(256)));"
+    )
+
+    assert run.succeeded().stdout == "é😀" * 50_000
+    assert run.stderr == bytes(range(256)).decode("utf-8", "replace")
+
+
+async def test_programs_and_c_code_write_where_python_does(desk: Desk) -> None:
+    """Output of subprocesses, shell commands and C's own stdio is the execution's."""
+    run = await desk.run(
+        "import ctypes, subprocess\nprint('python')\nsubprocess.run(['echo', 'program'])\n"
+        "!echo shell; echo error >&2\n"
+        "ctypes.CDLL(None).puts(b'c'); ctypes.CDLL(None).fflush(None);"
+    )
+
+    assert run.succeeded().stdout == "python\nprogram\nshell\nc\n"
+    assert run.stderr == "error\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "value"),
+    [("6 * 7", "42"), ("'é'", "'é'"), ("None", None), ("x = 1", None), ("6 * 7;", None)],
+)
+async def test_the_last_expression_is_the_value(desk: Desk, code: str, value: str | None) -> None:
+    """The value of the last expression is shown, as a notebook would; None and `;` show none."""
+    run = (await desk.run(code)).succeeded()
+
+    shown = [event.data.bundle["text/plain"] for event in run.events if isinstance(event, Display)]
+    assert shown == ([] if value is None else [value])
+
+
+async def test_a_value_whose_repr_raises(desk: Desk) -> None:
+    """A value that can't be shown is told of, and harms nothing."""
+    code = "class Shy:\n    def __repr__(self): raise ValueError('no look')\nShy()"
+    run = await desk.run(code)
+
+    assert "no look" in run.succeeded().stderr
+    assert await desk.value("1 + 1") == "2"
+
+
+async def test_a_traceback_is_the_codes_own(desk: Desk) -> None:
+    """An error names cell and line and shows the source; no frame of ours, no escapes."""
+    run = await desk.run("def f(n):\n    return 1 / n\n\nf(0)")
+    error = run.error
+
+    assert run.status is FAILED
+    assert run.finished.exit_code == 1
+    assert (error.name, error.value) == ("ZeroDivisionError", "division by zero")
+    assert "Cell In[" in error.traceback
+    assert "line 4" in error.traceback
+    assert "line 2" in error.traceback
+    assert "return 1 / n" in error.traceback
+    assert error.traceback.rstrip().endswith("ZeroDivisionError: division by zero")
+    assert "/opt/interpreter" not in error.traceback
+    assert "\x1b" not in repr(run.events)
+
+
+@pytest.mark.parametrize(
+    ("code", "name"),
+    [
+        ("1 +", "SyntaxError"),
+        ("def f(:", "SyntaxError"),
+        ("  x = 1\n y = 2", "IndentationError"),
+        ("raise KeyError('\x1b[31mred')", "KeyError"),
+        ("def f(): f()\nf()", "RecursionError"),
+        ("raise type('Odd', (BaseException,), {})('very')", "Odd"),
+        ("raise ExceptionGroup('several', [ValueError(1), TypeError(2)])", "ExceptionGroup"),
+        ("class E(Exception):\n    def __str__(self): raise ValueError\nraise E", "ValueError"),
+        ("%nosuchmagic", "UsageError"),
+        ("raise KeyboardInterrupt", "KeyboardInterrupt"),
+        ("import nosuchmodule", "ModuleNotFoundError"),
+        ("await nothing()", "NameError"),
+        ("raise GeneratorExit", "GeneratorExit"),
+    ],
+)
+async def test_every_kind_of_error_fails_alone(desk: Desk, code: str, name: str) -> None:
+    """Whatever is raised ends this execution as FAILED, by name, and no later one."""
+    run = await desk.run(code)
+
+    assert run.status is FAILED, run.events
+    assert run.error.name == name
+    assert "/opt/interpreter/program" not in run.error.traceback
+    assert run.finished.exit_code != 0
+    assert await desk.value("1 + 1") == "2"
+
+
+@pytest.mark.parametrize(
+    ("code", "exit_code"),
+    [
+        ("import sys; sys.exit(3)", 3),
+        ("import sys; sys.exit(0)", 0),
+        ("import sys; sys.exit()", 0),
+        ("exit()", 0),
+        ("quit(5)", 5),
+        ("raise SystemExit(259)", 3),
+        ("import sys; sys.exit('words')", 1),
+        ("exit", None),
+    ],
+)
+async def test_an_exit_ends_the_cell_alone(desk: Desk, code: str, exit_code: int | None) -> None:
+    """`sys.exit(n)` gives its code, succeeds where that is 0, and the interpreter stays."""
+    (await desk.run("survivor = 'here'")).succeeded()
+    run = await desk.run(f"print('before')\n{code}")
+
+    assert run.finished.exit_code == (exit_code or 0)
+    assert run.status is (FAILED if exit_code else SUCCEEDED)
+    assert run.stdout.startswith("before\n")
+    assert not run.finished.interpreter_restarted
+    assert await desk.value("survivor") == "'here'"
+
+
+async def test_an_environment_is_one_executions(desk: Desk) -> None:
+    """Variables of an execution are there for it and its programs, and put back after it."""
+    environment = {"HOME": "/tmp", "EXTRA": "é '''", "EMPTY": ""}  # noqa: S108 # a value
+    code = "import os; print(os.environ['HOME'], os.environ['EXTRA'], repr(os.environ['EMPTY']))\n"
+    run = await desk.run(code + "!echo $EXTRA", environment=environment)
+    after = await desk.run("import os; print(os.environ['HOME'], os.environ.get('EXTRA'))")
+
+    assert run.succeeded().stdout == f"{environment['HOME']} é ''' ''\né '''\n"
+    assert after.stdout == "/workspace None\n"
+
+
+async def test_an_environment_is_put_back_after_an_error(desk: Desk) -> None:
+    """An execution that raises leaves none of its variables, nor what it did to them."""
+    await desk.run(
+        "import os; os.environ['EXTRA'] = 'changed'; del os.environ['LANG']; 1 / 0",
+        environment={"EXTRA": "set", "LANG": "xx"},
+    )
+    after = await desk.run("import os; print(os.environ.get('EXTRA'), os.environ['LANG'])")
+
+    assert after.stdout == "None C.UTF-8\n"
+
+
+async def test_a_question_is_answered(desk: Desk) -> None:
+    """`input()` and `getpass()` ask, wait for the answer, and go on with it."""
+    code = """
+import getpass, sys
+a = input('name? ')
+b = getpass.getpass()
+c = sys.stdin.readline()
+print(a, b, [c])
+"""
+    execution = await desk.submit(code)
+    after = 0
+    for answer in ("ada é", "secret", "line"):
+        asked = await desk.until(execution, lambda event: isinstance(event, InputRequested), after)
+        assert isinstance(asked, InputRequested)
+        assert asked.password == (answer == "secret")
+        await desk.executor.provide_input(desk.id, execution, asked.seq, answer)
+        after = asked.seq
+
+    assert (await desk.follow(execution)).succeeded().stdout == "ada é secret ['line\\n']\n"
+
+
+async def test_clearing_is_an_event(desk: Desk) -> None:
+    """`clear_output` reaches readers in its place between outputs."""
+    run = await desk.run(
+        "from IPython.display import clear_output\nprint(1)\nclear_output(wait=True)\nprint(2)"
+    )
+
+    middle = [event for event in run.events if isinstance(event, Output | Cleared)]
+    assert [type(event) for event in middle] == [Output, Cleared, Output]
+    assert isinstance(middle[1], Cleared)
+    assert middle[1].wait
+
+
+async def test_packages_install_from_code(desk: Desk) -> None:
+    """`%pip install`, `-q` and `-U` too, installs without network; the package imports at once."""
+    loud = await desk.run("%pip install six==1.16.0\nimport six; print(six.__version__)")
+    again = await desk.run("%pip install -q -U six")
+    version = await desk.run("import importlib.metadata as m; print(m.version('six'))")
+    collected = await desk.executor.collect(desk.id, [], 0, wait_seconds=0)
+
+    assert "six" in loud.succeeded().stdout
+    assert loud.stdout.endswith("1.16.0\n")
+    assert again.succeeded().stdout == again.stderr == ""
+    assert version.stdout != "1.16.0\n"
+    assert collected.packages is not None
+    assert [one.name for one in collected.packages] == ["six"]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("install", "name a package"),
+        ("install --index-url https://example.com x", "--index-url is not taken"),
+        ("install -r requirements.txt", "-r is not taken"),
+        ("install git+https://example.com/x", "git+https"),
+        ("install ./here", "./here"),
+        ("uninstall six", "only %pip install"),
+        ("install no-such-package-at-all-7261", "no-such-package-at-all-7261"),
+        ("install 'unclosed", "quotation"),
+    ],
+)
+async def test_a_wrong_pip_line_says_what_is_wrong(desk: Desk, line: str, words: str) -> None:
+    """What `%pip` does not take, or can't find, fails with words about it."""
+    run = await desk.run(f"%pip {line}")
+
+    assert run.status is FAILED
+    assert words.lower() in f"{run.error.value} {run.error.traceback}".lower()
+
+
+@pytest.mark.parametrize("command", ["pip install six", "python3 -m pip install six"])
+async def test_pip_in_a_shell_points_to_the_magic(desk: Desk, command: str) -> None:
+    """`!pip install` says to use `%pip install`."""
+    run = await desk.run(f"!{command}")
+
+    assert "%pip install" in run.stderr
+    assert run.stdout == ""
+
+
+PLANTED = {
+    "json.py": "raise RuntimeError('json.py of the workspace')",
+    "frames.py": "raise RuntimeError('frames.py of the workspace')",
+    "traitlets.py": "__version__ = '0.1'",
+    "sitecustomize.py": "raise SystemExit('sitecustomize.py of the workspace')",
+    "usercustomize.py": "raise SystemExit('usercustomize.py of the workspace')",
+    "IPython/__init__.py": "raise RuntimeError('IPython of the workspace')",
+    "encodings/__init__.py": "raise RuntimeError('encodings of the workspace')",
+    ".local/lib/python3.13/site-packages/evil.pth": "import sys; sys.exit('pth')",
+    ".ipython/profile_default/startup/00.py": "raise SystemExit('startup')",
+    ".ipython/profile_default/ipython_config.py": "raise SystemExit('config')",
+    ".pythonrc": "raise SystemExit('rc')",
+    "pyvenv.cfg": "home = /nowhere",
+}
+
+
+async def test_the_users_modules_brick_nothing(lab: Lab) -> None:
+    """After a restart and a stop with modules of our names in the workspace, code still runs."""
+    desk = await lab.start()
+    for path, content in PLANTED.items():
+        await desk.executor.write_file(desk.id, path, content.encode())
+    await desk.executor.restart(desk.id)
+    restarted = await desk.run("print('alive')\n1 + 1")
+    failing = await desk.run("import frames")
+    await desk.executor.stop(desk.id, None)
+    await desk.executor.start(desk.spec)
+
+    assert restarted.succeeded().result == "2"
+    assert failing.error.value == "frames.py of the workspace"
+    assert await desk.value("6 * 7") == "42"
+
+
+async def test_the_users_packages_win(desk: Desk) -> None:
+    """A module of the workspace is imported before one that the interpreter brings along."""
+    await desk.executor.write_file(desk.id, "decorator.py", b"mine = True")
+    run = await desk.run("import decorator; print(decorator.__file__, decorator.mine)")
+
+    assert run.succeeded().stdout == "/workspace/decorator.py True\n"
+
+
+async def test_code_starts_in_the_workspace(desk: Desk) -> None:
+    """The working folder and HOME are the workspace, and `__file__`-less code is `__main__`."""
+    run = await desk.run("import os; print(os.getcwd(), os.environ['HOME'], __name__)")
+
+    assert run.succeeded().stdout == "/workspace /workspace __main__\n"
