@@ -11,6 +11,8 @@ from app.json_text import decode
 from app.negotiation import JSON_TYPE
 from services.errors import ErrorCode
 
+MAX_DOCUMENT_CHARACTERS = 100_000
+
 
 class RequestRefusedError(Exception):
     """An HTTP request that holds no operation we would run."""
@@ -73,6 +75,12 @@ def _checked(content: dict[str, Any]) -> GraphQLRequest:
     query = content.get("query")
     if not isinstance(query, str) or not query:
         raise RequestRefusedError("`query` is a document's text.", field="query")
+    if len(query) > MAX_DOCUMENT_CHARACTERS:
+        raise RequestRefusedError(
+            f"A document is at most {MAX_DOCUMENT_CHARACTERS} characters, without its variables.",
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            code=ErrorCode.PAYLOAD_TOO_LARGE,
+        )
     for name in ("variables", "extensions"):
         if not isinstance(content.get(name), dict | None):
             raise RequestRefusedError(f"`{name}` is an object.", field=name)

@@ -26,12 +26,13 @@ from strawberry.subscriptions.protocols.graphql_transport_ws.types import Messag
 from strawberry.types.unset import UNSET, UnsetType
 
 from app.backend import BackendHolder
+from app.graphql_requests import MAX_DOCUMENT_CHARACTERS
 from app.json_text import decode, encode
 from app.tokens import authorization_in, viewer_of
 from resolvers.context import Context
 from schema.build import Schema
 from schema.errors import service_error
-from services.errors import QuotaExceededError, ServiceError
+from services.errors import PayloadTooLargeError, QuotaExceededError, ServiceError
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 MAX_OPERATIONS = 100
@@ -87,6 +88,13 @@ class Socket(ASGIWebSocketAdapter):
             _log.debug("closed_already", code=code)
 
 
+def _check_document(message: SubscribeMessage) -> None:
+    if len(message["payload"]["query"]) > MAX_DOCUMENT_CHARACTERS:
+        raise PayloadTooLargeError(
+            f"A document is at most {MAX_DOCUMENT_CHARACTERS} characters, without its variables."
+        )
+
+
 class Handler(BaseGraphQLTransportWSHandler[Context, None]):
     """The protocol, with messages checked before Strawberry relies on their shape."""
 
@@ -102,6 +110,7 @@ class Handler(BaseGraphQLTransportWSHandler[Context, None]):
         if self.connection_acknowledged and message["id"] not in self.operations:
             try:
                 self._check_allowed()
+                _check_document(message)
             except ServiceError as error:
                 payload = [service_error(error).formatted]
                 await self.send_message({"id": message["id"], "type": "error", "payload": payload})

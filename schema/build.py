@@ -2,10 +2,11 @@
 
 import strawberry
 from graphql import GraphQLError
+from strawberry.extensions import MaxAliasesLimiter
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
 
-from schema.documents import DocumentCache, KnownDocuments
+from schema.documents import MAX_ALIASES, DocumentCache, KnownDocuments
 from schema.enums import ErrorCode
 from schema.errors import client_error
 from schema.events import EVENT_TYPES
@@ -35,6 +36,9 @@ def build_schema() -> Schema:
         mutation=Mutation,
         subscription=Subscription,
         types=[*EVENT_TYPES, ErrorCode],
-        extensions=[lambda: DocumentCache(known)],
+        extensions=[
+            lambda: MaxAliasesLimiter(max_alias_count=MAX_ALIASES),
+            lambda: DocumentCache(known),
+        ],
         config=StrawberryConfig(scalar_map=SCALARS),
     )

@@ -18,6 +18,9 @@ from strawberry.schema.schema import validate_document
 from services.errors import ErrorCode
 
 MAX_DOCUMENTS = 512
+MAX_TOKENS = 2_500
+"""Validation takes time with the square of what one selection holds."""
+MAX_ALIASES = 100
 MAX_DOCUMENT_CHARACTERS = 16_384
 """Longer documents are parsed each time, so that nobody fills the memory with them."""
 
@@ -43,7 +46,7 @@ class KnownDocuments:
         if known is not None:
             self._known.move_to_end(query)
             return known
-        known = KnownDocument(parse(query))
+        known = KnownDocument(parse(query, max_tokens=MAX_TOKENS))
         if len(query) <= MAX_DOCUMENT_CHARACTERS:
             self._known[query] = known
             if len(self._known) > MAX_DOCUMENTS:
@@ -62,6 +65,7 @@ class DocumentCache(SchemaExtension):
     def on_parse(self) -> Iterator[None]:
         """Parse, unless it has been done."""
         context = self.execution_context
+        context.parse_options["max_tokens"] = MAX_TOKENS
         # What does not parse is parsed again by Strawberry, which knows how to say so.
         with suppress(GraphQLSyntaxError):
             if context.query:

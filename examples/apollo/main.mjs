@@ -6,6 +6,10 @@ import { createClient } from "graphql-ws";
 import WebSocket from "ws";
 
 const url = process.env.URL ?? "http://127.0.0.1:8000/graphql";
+if (!process.env.TOKEN) {
+  console.error("TOKEN is missing: export TOKEN=$(make -s token)");
+  process.exit(1);
+}
 const Authorization = `Bearer ${process.env.TOKEN}`;
 
 const client = new ApolloClient({

@@ -24,6 +24,8 @@ from services.executor.messages import (
 )
 from services.executor.transcript import Decoder, HeadTail, Results
 
+MOST_CLEARS = 10_000
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -111,6 +113,8 @@ class Execution:
         self._texts = {stream: HeadTail() for stream in OutputStream}
         self._decoders = {stream: Decoder() for stream in OutputStream}
         self._results = Results()
+        self._clears = 0
+        self._cleared_at = -1
 
     def queue(self, position: int) -> None:
         """Say how many are before it."""
@@ -142,12 +146,18 @@ class Execution:
         if self.ended.is_set():
             self.changes += 1
         else:
-            self.log.add(lambda seq, at: Display(seq, at, data))
+            self.log.add(lambda seq, at: Display(seq, at, data), size)
 
     def clear(self, *, wait: bool) -> None:
-        """Take the wish to clear what was shown."""
-        if not self.ended.is_set():
-            self.log.add(lambda seq, at: Cleared(seq, at, wait))
+        """Take the wish to clear what was shown; nothing is cleared twice.
+
+        Over `MOST_CLEARS` an execution's wishes are passed over, since they are never dropped.
+        """
+        if self.ended.is_set() or self._clears >= MOST_CLEARS:
+            return
+        if not self.log.untouched_since(self._cleared_at):
+            self._clears += 1
+            self._cleared_at = self.log.add(lambda seq, at: Cleared(seq, at, wait)).seq
 
     def ask(self, question: Ask) -> None:
         """Take a question; `input_seq` is open until it is answered."""
@@ -194,7 +204,9 @@ class Execution:
     @property
     def weight(self) -> int:
         """Bytes that the record takes, about."""
-        return sum(text.weight for text in self._texts.values()) + self._results.weight
+        error = self._error
+        said = 0 if error is None else len(error.value) + len(error.traceback)
+        return sum(text.weight for text in self._texts.values()) + self._results.weight + said
 
     @property
     def error(self) -> CodeError | None:

@@ -3,12 +3,27 @@
 import math
 from dataclasses import dataclass
 
+from services.executor.interpreter import frames
 from services.executor.interpreter.frames import Payload
 from services.executor.messages import JSON, CodeError, DisplayData
 
 BUNDLE_BYTES = 10 * 1024 * 1024
 BUNDLE_TYPES = 32
-TEXT_CHARACTERS = 1024 * 1024
+BUNDLE_PARTS = 400_000
+"""Values in lists and objects that a bundle may hold, about: each costs memory beside its text."""
+PART_BYTES = 48
+VALUE_CHARACTERS = 32 * 1024
+TRACEBACK_CHARACTERS = 128 * 1024
+PROMPT_CHARACTERS = 4 * 1024
+SMALL_BYTES = 64 * 1024
+FRAME_BYTES = {
+    frames.DISPLAY: frames.MAX_FRAME,
+    frames.ERROR: 4 * 1024 * 1024,
+    frames.ASK: SMALL_BYTES,
+    frames.INSTALL: SMALL_BYTES,
+    frames.SURVEYED: 512 * 1024,
+}
+"""What each kind may be long; `SMALL_BYTES` for those not named."""
 NAME_CHARACTERS = 256
 DEPTH = 64
 REQUIREMENTS = 50
@@ -43,6 +58,22 @@ class Install:
     quiet: bool
 
 
+def read(kind: int, body: bytes) -> Payload:
+    """Parse a payload whose length its kind allows. Raises `frames.FrameError`."""
+    if len(body) > FRAME_BYTES.get(kind, SMALL_BYTES):
+        raise frames.FrameError(f"{len(body)} bytes are too many for a frame of kind {kind}")
+    return frames.decode(body)
+
+
+def weigh(body: bytes) -> int:
+    """Return the bytes of memory that a JSON payload takes once it is parsed, about."""
+    return len(body) + PART_BYTES * _parts(body)
+
+
+def _parts(body: bytes) -> int:
+    return body.count(b",") + body.count(b"[") + body.count(b"{")
+
+
 def done(payload: Payload) -> Done:
     """Read the end of a cell."""
     raised = payload.get("raised")
@@ -58,27 +89,31 @@ def error(payload: Payload) -> CodeError:
     """Read an exception."""
     return CodeError(
         name=_text(payload.get("name"), NAME_CHARACTERS) or "Error",
-        value=_text(payload.get("value"), TEXT_CHARACTERS),
-        traceback=_text(payload.get("traceback"), TEXT_CHARACTERS),
+        value=_text(payload.get("value"), VALUE_CHARACTERS),
+        traceback=_text(payload.get("traceback"), TRACEBACK_CHARACTERS),
     )
 
 
-def display(payload: Payload, body_bytes: int) -> DisplayData:
-    """Read a mime bundle; one over the limit becomes a note that says so."""
+def display(body: bytes) -> DisplayData:
+    """Read a mime bundle; one over the limits becomes a note that says so, unparsed."""
+    if len(body) > BUNDLE_BYTES:
+        return _note(f"a result of {len(body)} bytes: the limit is {BUNDLE_BYTES} bytes")
+    if _parts(body) > BUNDLE_PARTS:
+        return _note(f"a result of over {BUNDLE_PARTS} values")
+    payload = read(frames.DISPLAY, body)
     display_id = payload.get("display_id")
     return DisplayData(
-        bundle=_bundle(payload.get("bundle"), body_bytes),
+        bundle=_bundle(payload.get("bundle")),
         is_result=payload.get("is_result") is True,
         display_id=_text(display_id, NAME_CHARACTERS) if display_id is not None else None,
     )
 
 
-def _bundle(value: object, body_bytes: int) -> dict[str, JSON]:
-    if body_bytes > BUNDLE_BYTES:
-        return {
-            "text/plain": f"[a result of {body_bytes} bytes is not shown: "
-            f"the limit is {BUNDLE_BYTES} bytes]"
-        }
+def _note(what: str) -> DisplayData:
+    return DisplayData({"text/plain": f"[not shown: {what}]"}, is_result=False)
+
+
+def _bundle(value: object) -> dict[str, JSON]:
     if not isinstance(value, dict) or not value:
         return {"text/plain": "[a display without content]"}
     kinds = sorted(value, key=lambda kind: kind != "text/plain")[:BUNDLE_TYPES]
@@ -102,7 +137,7 @@ def _json(value: object, depth: int) -> JSON:
 
 def ask(payload: Payload) -> Ask:
     """Read a question."""
-    return Ask(_text(payload.get("prompt"), TEXT_CHARACTERS), payload.get("password") is True)
+    return Ask(_text(payload.get("prompt"), PROMPT_CHARACTERS), payload.get("password") is True)
 
 
 def install(payload: Payload) -> Install:

@@ -18,6 +18,7 @@ from services.executor.paths import SANDBOX_UID
 logger = logging.getLogger(__name__)
 
 READ_BYTES = 256 * 1024
+CLOSE_SECONDS = 1.0
 ERROR_BYTES = 8 * 1024
 STDERR = 2
 DOCKER_HEADER = struct.Struct(">BxxxI")
@@ -124,7 +125,11 @@ class Link:
         """Close the stream, at which the supervisor ends all that runs; idempotent."""
         self._writer.close()
         try:
-            await self._writer.wait_closed()
+            # A stopped supervisor never takes what is still to be sent.
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._writer.wait_closed()
+        except TimeoutError:
+            self.abort()
         except OSError as error:
             logger.debug("the sandbox's stream was broken already: %s", error)
 

@@ -74,6 +74,10 @@ class EventLog:
         self.hurry()
         self._evict()
 
+    def untouched_since(self, seq: int) -> bool:
+        """Whether nothing came after the event of this number."""
+        return self.last_seq == seq and not self._pending
+
     def expect(self, reader_id: str) -> None:
         """Wait for this reader from the first event on."""
         if reader_id:
@@ -92,10 +96,13 @@ class EventLog:
             self._pending_bytes += len(part)
         self._wake()
 
-    def add(self, make: Callable[[int, float], Event]) -> Event:
-        """Add an event, given its number and time, after all pending output."""
+    def add(self, make: Callable[[int, float], Event], weight: int = 0) -> Event:
+        """Add an event, given its number and time, after all pending output.
+
+        `weight` is the memory that a display takes, in bytes.
+        """
         self._seal()
-        event = self._append(make)
+        event = self._append(make, weight)
         if isinstance(event, Finished):
             self.ended = True
         self._wake()
@@ -107,12 +114,12 @@ class EventLog:
         text, stream = "".join(self._pending), self._pending_stream
         self._pending.clear()
         self._pending_bytes = 0
-        self._append(lambda seq, at: Output(seq, at, stream, text))
+        size = len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
+        self._append(lambda seq, at: Output(seq, at, stream, text), size)
 
-    def _append(self, make: Callable[[int, float], Event]) -> Event:
+    def _append(self, make: Callable[[int, float], Event], size: int) -> Event:
         self.last_seq += 1
         event = make(self.last_seq, self._clock())
-        size = _dropped_bytes(event)
         self._droppable.append(self._droppable[-1] + size)
         self._tail.append(event)
         self._bytes += size + EVENT_BYTES
@@ -128,12 +135,17 @@ class EventLog:
             event = self._tail[count]
             if floor is not None and event.seq > floor:
                 break
-            self._bytes -= _dropped_bytes(event) + EVENT_BYTES
+            self._bytes -= self._size(event) + EVENT_BYTES
             if not isinstance(event, Output | Display):
                 self._survivors.append(event)
             count += 1
         del self._tail[:count]
         self._base += count
+
+    def _size(self, event: Event) -> int:
+        if isinstance(event, Gap):
+            return 0
+        return self._droppable[event.seq] - self._droppable[event.seq - 1]
 
     def _slowest(self) -> int | None:
         """Return the position of the slowest reader that is still waited for."""
@@ -224,7 +236,7 @@ class EventLog:
         taken = 0
         for event in self._kept(after):
             yield event
-            taken += _dropped_bytes(event) + EVENT_BYTES
+            taken += self._size(event) + EVENT_BYTES
             if taken >= max_bytes:
                 return
 
@@ -245,16 +257,3 @@ class EventLog:
     def _gap(self, after: int, last: int) -> Gap:
         dropped = self._droppable[last] - self._droppable[after]
         return Gap(last, self._clock(), from_seq=after + 1, dropped_bytes=dropped)
-
-
-def _dropped_bytes(event: Event) -> int:
-    """Return what the readers lose with this event, in bytes of its payload."""
-    if isinstance(event, Output):
-        return (
-            len(event.text.encode("utf-8", "replace"))
-            if not event.text.isascii()
-            else len(event.text)
-        )
-    if isinstance(event, Display):
-        return sum(len(v) if isinstance(v, str) else 64 for v in event.data.bundle.values())
-    return 0

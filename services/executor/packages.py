@@ -1,6 +1,7 @@
 """The packages of one session: installations as executions, and for running code."""
 
 from collections.abc import Awaitable, Callable, Iterable
+from itertools import islice
 from pathlib import Path
 
 from services.executor import incoming
@@ -22,6 +23,7 @@ from services.executor.storage import SessionStorage
 Survey = Callable[[], Awaitable[dict[str, object]]]
 """Asks the sandbox for its Python, its platform and the image's packages."""
 
+IMAGE_PACKAGES = 5_000
 DISABLED = "Installing packages is switched off by the operator."
 
 
@@ -115,7 +117,9 @@ def _target(survey: dict[str, object]) -> InstallTarget:
         platform=wheel_platform(str(survey.get("machine")), libc if isinstance(libc, list) else []),
         image_packages={
             str(name): str(version)
-            for name, version in (packages if isinstance(packages, dict) else {}).items()
+            for name, version in islice(
+                (packages if isinstance(packages, dict) else {}).items(), IMAGE_PACKAGES
+            )
         },
     )
 

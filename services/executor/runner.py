@@ -205,7 +205,7 @@ class Runner:
         if kind in self._answers:
             future = self._answers.pop(kind)
             if not future.done():
-                future.set_result(frames.decode(body))
+                future.set_result(incoming.read(kind, body))
             return
         execution = self._current or self._last
         if execution is None:
@@ -214,11 +214,11 @@ class Runner:
             stream = OutputStream.STDOUT if body[:1] == b"\x01" else OutputStream.STDERR
             execution.output(stream, body[1:])
         elif kind == frames.DISPLAY:
-            execution.display(incoming.display(frames.decode(body), len(body)), len(body))
+            execution.display(incoming.display(body), incoming.weigh(body))
         elif kind == frames.DIED and execution is self._current:
-            await self._on_died(frames.decode(body).get("exit_code"))
+            await self._on_died(incoming.read(kind, body).get("exit_code"))
         elif execution is self._current:
-            self._on_control(execution, kind, frames.decode(body))
+            self._on_control(execution, kind, incoming.read(kind, body))
         if execution is self._current:
             await self._wait_for_readers(execution)
         elif kind in (frames.OUTPUT, frames.DISPLAY):
@@ -240,7 +240,7 @@ class Runner:
             execution.clear(wait=payload.get("wait") is True)
         elif kind == frames.ASK and execution.input_seq is None:
             execution.ask(incoming.ask(payload))
-        elif kind == frames.INSTALL:
+        elif kind == frames.INSTALL and len(self._tasks) < INSTALLS:
             task = asyncio.create_task(self._on_install(execution, incoming.install(payload)))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -301,8 +301,8 @@ def interrupted_verdict(*, restarted: bool) -> Verdict:
 def timed_out(seconds: float) -> Verdict:
     """Make the verdict of an execution that its limit ended."""
     message = (
-        f"The execution was ended at its limit, after {seconds:.1f} s; "
-        "a higher `timeoutSeconds` gives it longer."
+        f"The execution was ended at its limit, after {seconds:.1f} s, and the interpreter's "
+        "state is gone; a higher `timeoutSeconds` gives it longer."
     )
     error = CodeError("TimeoutError", message, "")
     return Verdict(ExecutionStatus.TIMED_OUT, 124, error, interpreter_restarted=True)

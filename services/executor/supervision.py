@@ -93,6 +93,7 @@ class Supervision:
                 return False
             if self._link is not None:
                 # It said that its interpreter was dead, and then nothing: who knows what runs.
+                self._link.abort()
                 await self._drop_link()
                 await asyncio.to_thread(self._container.kill)
             await asyncio.to_thread(self._container.ensure)
@@ -178,6 +179,8 @@ class Supervision:
                 if await self._is_ready(REPLACE_SECONDS):
                     return
                 logger.warning("the supervisor does not answer: ending its container")
+                if self._link is not None:
+                    self._link.abort()
             await self._drop_link()
             await asyncio.to_thread(self._container.kill)
 

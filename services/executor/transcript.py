@@ -9,6 +9,8 @@ HEAD_CHARACTERS = 256 * 1024
 TAIL_CHARACTERS = 256 * 1024
 RESULTS_BYTES = 8 * 1024 * 1024
 RESULTS_COUNT = 200
+PARTS = 1024
+"""Pieces that are kept apart: each costs memory beside its characters."""
 
 
 class HeadTail:
@@ -30,12 +32,14 @@ class HeadTail:
         if room:
             part, text = text[:room], text[room:]
             self._head.append(part)
+            if len(self._head) > PARTS:
+                self._head = ["".join(self._head)]
             self._head_length += len(part)
         if not text:
             return
         self._tail.append(text)
         self._tail_length += len(text)
-        if self._tail_length > 2 * self._tail_limit:
+        if self._tail_length > 2 * self._tail_limit or len(self._tail) > PARTS:
             self._trim()
 
     def _trim(self) -> None:

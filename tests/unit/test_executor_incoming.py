@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from services.executor import incoming
 from services.executor.interpreter import frames
+from services.executor.messages import DisplayData
 
 ANYTHING = st.recursive(
     st.none()
@@ -32,6 +33,11 @@ NAMES = [
 ]  # fmt: skip
 
 
+def shown(payload: object) -> DisplayData:
+    """Read a display as it comes: as bytes."""
+    return incoming.display(json.dumps(payload).encode())
+
+
 @settings(max_examples=400)
 @given(st.dictionaries(st.sampled_from(NAMES), ANYTHING))
 def test_no_payload_is_too_strange(payload: dict[str, Any]) -> None:
@@ -40,7 +46,7 @@ def test_no_payload_is_too_strange(payload: dict[str, Any]) -> None:
     read = [
         done,
         incoming.error(payload),
-        incoming.display(payload, 100),
+        shown(payload),
         incoming.ask(payload),
         incoming.install(payload),
     ]
@@ -52,7 +58,7 @@ def test_no_payload_is_too_strange(payload: dict[str, Any]) -> None:
         # What UTF-8 or JSON has no form for would fail much later, far from here.
         repr(one).encode()
         pickle.dumps(one)
-    json.dumps(incoming.display(payload, 100).bundle, allow_nan=False, ensure_ascii=False).encode()
+    json.dumps(shown(payload).bundle, allow_nan=False, ensure_ascii=False).encode()
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf, 1e400])
@@ -60,9 +66,7 @@ def test_what_json_has_no_number_for_is_null(number: float) -> None:
     """NaN and infinities in a bundle become null."""
     bundle = {"application/json": {"deep": [number, 1.5]}}
 
-    assert incoming.display({"bundle": bundle}, 10).bundle == {
-        "application/json": {"deep": [None, 1.5]}
-    }
+    assert shown({"bundle": bundle}).bundle == {"application/json": {"deep": [None, 1.5]}}
 
 
 def test_a_deep_bundle_is_cut() -> None:
@@ -70,7 +74,7 @@ def test_a_deep_bundle_is_cut() -> None:
     deep: Any = "bottom"
     for _ in range(500):
         deep = [deep]
-    bundle = incoming.display({"bundle": {"application/json": deep}}, 10).bundle
+    bundle = shown({"bundle": {"application/json": deep}}).bundle
 
     assert "bottom" not in repr(bundle)
     assert repr(bundle).count("[") <= incoming.DEPTH + 1
@@ -79,15 +83,31 @@ def test_a_deep_bundle_is_cut() -> None:
 def test_a_large_bundle_is_a_note() -> None:
     """A display over the limit says so instead of vanishing."""
     size = incoming.BUNDLE_BYTES + 1
-    [note] = incoming.display({"bundle": {"image/png": "x"}}, size).bundle.values()
+    [note] = incoming.display(b" " * size).bundle.values()
 
     assert str(size) in str(note)
+
+
+def test_a_bundle_of_too_many_values_is_never_parsed() -> None:
+    """Nested lists that would take fifty times their text become a note, and weigh much."""
+    body = b'{"bundle":{"application/json":[' + b"[]," * 500_000 + b"[]]}}"
+    [note] = incoming.display(body).bundle.values()
+
+    assert "values" in str(note)
+    assert incoming.weigh(body) > 20 * len(body)
+
+
+@pytest.mark.parametrize("kind", [frames.DONE, frames.CLEAR, frames.ASK, frames.SURVEYED])
+def test_a_frame_longer_than_its_kind_allows_is_none(kind: int) -> None:
+    """What no honest interpreter sends is refused before it is parsed."""
+    with pytest.raises(frames.FrameError):
+        incoming.read(kind, b" " * 600_000)
 
 
 def test_a_bundle_has_a_bounded_number_of_types() -> None:
     """Of very many types some are kept, `text/plain` among them."""
     bundle = {f"x/{number}": "" for number in range(1000)} | {"text/plain": "kept"}
-    kept = incoming.display({"bundle": bundle}, 10).bundle
+    kept = shown({"bundle": bundle}).bundle
 
     assert len(kept) == incoming.BUNDLE_TYPES
     assert kept["text/plain"] == "kept"
@@ -96,9 +116,7 @@ def test_a_bundle_has_a_bounded_number_of_types() -> None:
 @pytest.mark.parametrize("bundle", [None, [], {}, "text", 5, True])
 def test_a_display_without_a_bundle_is_told(bundle: object) -> None:
     """Something that is no bundle still shows that there was a display."""
-    assert incoming.display({"bundle": bundle}, 10).bundle == {
-        "text/plain": "[a display without content]"
-    }
+    assert shown({"bundle": bundle}).bundle == {"text/plain": "[a display without content]"}
 
 
 def test_texts_are_cut_at_their_bounds() -> None:
@@ -106,8 +124,8 @@ def test_texts_are_cut_at_their_bounds() -> None:
     error = incoming.error({"name": "N" * 10**6, "value": "v" * 10**7, "traceback": "t" * 10**7})
 
     assert len(error.name) <= incoming.NAME_CHARACTERS + 6
-    assert len(error.value) <= incoming.TEXT_CHARACTERS + 6
-    assert len(error.traceback) <= incoming.TEXT_CHARACTERS + 6
+    assert len(error.value) <= incoming.VALUE_CHARACTERS + 6
+    assert len(error.traceback) <= incoming.TRACEBACK_CHARACTERS + 6
     wish = incoming.install({"requirements": ["x" * 10**6] * 10**4})
     assert len(wish.requirements) == incoming.REQUIREMENTS + 1
     assert max(map(len, wish.requirements)) <= incoming.NAME_CHARACTERS + 6

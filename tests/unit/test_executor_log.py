@@ -35,7 +35,7 @@ def finish(log: EventLog) -> None:
 def show(log: EventLog, text: str) -> None:
     """Add a display."""
     data = DisplayData({"text/plain": text}, is_result=False)
-    log.add(lambda seq, at: Display(seq, at, data))
+    log.add(lambda seq, at: Display(seq, at, data), len(text.encode()))
 
 
 async def rest(log: EventLog, after: int = 0) -> list[Event]:

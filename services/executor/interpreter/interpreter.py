@@ -21,6 +21,7 @@ from .channel import Channel
 from .clones import Clones
 
 LIBRARY = "/opt/interpreter/lib"
+PROMPT_CHARACTERS = 4096
 PACKAGES = "/packages/current"
 WORKSPACE = "/workspace"
 
@@ -175,7 +176,9 @@ class Interpreter:
     def ask(self, prompt: str, *, password: bool = False) -> str:
         """Ask whoever reads the execution for one line."""
         streams.flush(*self._outputs)
-        self._channel.show(frames.ASK, {"prompt": str(prompt), "password": password})
+        self._channel.show(
+            frames.ASK, {"prompt": str(prompt)[:PROMPT_CHARACTERS], "password": password}
+        )
         return str(self._channel.wait(frames.INPUT).get("text", ""))
 
     def _input(self, prompt: object = "", /) -> str:

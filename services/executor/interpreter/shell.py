@@ -16,6 +16,7 @@ from traitlets.config import Config
 from . import frames, streams
 from .channel import Channel
 
+MOST_CHARACTERS = 15_000
 PIP_HINT = (
     "Use %pip install NAME instead: the sandbox has no network, "
     "the node downloads the wheels for it.\n"
@@ -96,7 +97,7 @@ class Shell(InteractiveShell):
             # CPython's private subclass for input that only wants more lines.
             text = text.replace(name, "SyntaxError")
             name = "SyntaxError"
-        self.failure = {"name": name, "value": _text(evalue), "traceback": text}
+        self.failure = {"name": name, "value": _text(evalue), "traceback": _short(text)}
 
     def taken_failure(self) -> frames.Payload | None:
         """Return the traceback kept last, which is kept no longer."""
@@ -134,9 +135,16 @@ class Shell(InteractiveShell):
         return SList(text.splitlines()) if split else text
 
 
+def _short(text: str) -> str:
+    """Keep beginning and end of a text that nobody reads whole."""
+    if len(text) <= MOST_CHARACTERS:
+        return text
+    return f"{text[:MOST_CHARACTERS]}\n[...]\n{text[-MOST_CHARACTERS:]}"
+
+
 def _text(value: object) -> str:
     try:
-        return str(value)
+        return _short(str(value))
     except Exception:  # noqa: BLE001
         return f"<{type(value).__name__}: its __str__ raised>"
 
@@ -153,7 +161,7 @@ def describe(error: BaseException) -> frames.Payload:
     return {
         "name": type(error).__name__,
         "value": _text(error),
-        "traceback": "".join(traceback.format_exception_only(error)).rstrip("\n"),
+        "traceback": _short("".join(traceback.format_exception_only(error)).rstrip("\n")),
     }
 
 
