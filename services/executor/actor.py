@@ -81,6 +81,9 @@ class SandboxExecutor(StockExecutor):
         self._options: dict[str, Any] = {}
         self._memory: MemoryGroup | None = None
         self._starting = asyncio.Lock()
+        self._taken = asyncio.Event()
+        self._cleaned = asyncio.Event()
+        self._cleaned.set()
         self._sweeper: asyncio.Task[None] | None = None
 
     def __del__(self) -> None:
@@ -143,6 +146,13 @@ class SandboxExecutor(StockExecutor):
 
     async def shutdown(self, reason: str) -> tuple[ExecutionRecord, ...]:
         """End container and session, keep the folders; return what is unrecorded."""
+        unrecorded = await self._shut_down(reason)
+        self._taken.set()
+        # Whoever asks this kills the actor next: a cleanup under way is answered before.
+        await self._cleaned.wait()
+        return unrecorded
+
+    async def _shut_down(self, reason: str) -> tuple[ExecutionRecord, ...]:
         unrecorded: tuple[ExecutionRecord, ...] = ()
         if self._sweeper is not None:
             self._sweeper.cancel()
@@ -411,9 +421,19 @@ class SandboxExecutor(StockExecutor):
         A recorder is given a moment to take what it has not; the reason is left on disk.
         """
         session = self._require(self._session)
-        await self.shutdown(CLEANED_BY_TOOLS)
-        await asyncio.to_thread(self._leave_last_words, session)
-        await session.recorded(seconds=3.0)
+        self._cleaned.clear()
+        try:
+            await self._shut_down(CLEANED_BY_TOOLS)
+            await asyncio.to_thread(self._leave_last_words, session)
+            waits = [
+                asyncio.create_task(session.recorded(seconds=3.0)),
+                asyncio.create_task(self._taken.wait()),
+            ]
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for wait in waits:
+                wait.cancel()
+        finally:
+            self._cleaned.set()
 
     def _leave_last_words(self, session: Session) -> None:
         words = {
