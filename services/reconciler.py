@@ -1,5 +1,6 @@
 """Brings records and reality together: after restarts, and for what nobody else noticed."""
 
+import asyncio
 from collections.abc import Sequence
 
 import structlog
@@ -23,6 +24,7 @@ from services.transitions import is_held, is_stale
 from services.translate import executor_errors
 
 RECONCILE_SECONDS = 60.0
+RESOLVE_SECONDS = 5.0
 
 _log = structlog.get_logger(__name__)
 
@@ -50,8 +52,13 @@ class Reconciler:
         self._ledger = ledger
 
     async def run(self) -> None:
-        """Reconcile at once and every minute, until cancelled."""
-        await repeat(self.reconcile, RECONCILE_SECONDS)
+        """Reconcile at once and every minute, until cancelled.
+
+        Operations that were cut short are seen to sooner: somebody may wait for one.
+        """
+        async with asyncio.TaskGroup() as group:
+            group.create_task(repeat(self.reconcile, RECONCILE_SECONDS))
+            group.create_task(repeat(self.resolve, RESOLVE_SECONDS))
 
     async def reconcile(self) -> None:
         """Compare once. Raises `ServiceUnavailableError` where it cannot look."""
@@ -70,6 +77,12 @@ class Reconciler:
         await self._find_lost(alive, traces)
         await self._remove_left_over(traces, served, named)
         await self._settle(alive, unended)
+
+    async def resolve(self) -> None:
+        """End operations whose process went away. Raises `ServiceUnavailableError`."""
+        async with self._transactions.background() as session:
+            alive = await RunningRepository(session).alive()
+        await self._resolve(alive)
 
     async def _resolve(self, alive: Sequence[SandboxRow]) -> None:
         for row in alive:
