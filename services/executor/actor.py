@@ -23,6 +23,7 @@ from services.executor import containers
 from services.executor.cgroup import MemoryGroup
 from services.executor.containers import HardenedClient, Mounts, hardening
 from services.executor.errors import ExecutorError, SandboxStartError, SessionGoneError
+from services.executor.execution import lost
 from services.executor.files import WorkspaceFiles
 from services.executor.interpreter import frames
 from services.executor.messages import (
@@ -61,6 +62,8 @@ logger = logging.getLogger(__name__)
 
 UPLOAD_IDLE_SECONDS = 120.0
 SWEEP_SECONDS = 30.0
+DISK_SECONDS = 1.0
+DISK_FULL = "its files are over the disk limit: delete some"
 MOST_PROCESSES = 1_000_000
 CLEANED_BY_TOOLS = "ray-agents' cleanup_session ended it"
 
@@ -84,7 +87,7 @@ class SandboxExecutor(StockExecutor):
         self._taken = asyncio.Event()
         self._cleaned = asyncio.Event()
         self._cleaned.set()
-        self._sweeper: asyncio.Task[None] | None = None
+        self._watchers: list[asyncio.Task[None]] = []
 
     def __del__(self) -> None:
         """Leave the container to `shutdown`: an actor is not garbage."""
@@ -114,7 +117,10 @@ class SandboxExecutor(StockExecutor):
         session = Session(spec, self, packages)
         await session.start()
         self._session = session
-        self._sweeper = asyncio.create_task(self._sweep(), name="sweeper")
+        self._watchers = [
+            asyncio.create_task(self._sweep(), name="sweeper"),
+            asyncio.create_task(self._watch_disk(session, storage), name="disk"),
+        ]
 
     def _prepare(self, spec: SessionSpec) -> None:
         self._spec = spec
@@ -154,9 +160,8 @@ class SandboxExecutor(StockExecutor):
 
     async def _shut_down(self, reason: str) -> tuple[ExecutionRecord, ...]:
         unrecorded: tuple[ExecutionRecord, ...] = ()
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-            self._sweeper = None
+        while self._watchers:
+            self._watchers.pop().cancel()
         if self._session is not None:
             unrecorded = await self._session.stop(reason)
         try:
@@ -179,10 +184,20 @@ class SandboxExecutor(StockExecutor):
                 self._storage.unmount()
 
     async def _sweep(self) -> None:
-        """Drop uploads that nobody goes on with, and see to the plain folder's limit."""
+        """Drop uploads that nobody goes on with."""
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
             await asyncio.to_thread(self._require(self._uploads).expire, UPLOAD_IDLE_SECONDS)
+
+    async def _watch_disk(self, session: Session, storage: SessionStorage) -> None:
+        """End code that goes over a limit which the filesystem itself does not hold."""
+        limits = storage.limits
+        while not storage.limited:
+            await asyncio.sleep(DISK_SECONDS)
+            used = await asyncio.to_thread(storage.usage)
+            if used.bytes > limits.disk_bytes or used.files > limits.disk_files:
+                logger.warning("session %s is over its disk limit", self.session_id)
+                await session.runner.end_all(lost(DISK_FULL, name="DiskFull"))
 
     # The container, as the session needs it.
 

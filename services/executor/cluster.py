@@ -5,6 +5,7 @@ import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -142,8 +143,14 @@ def create_actor(
         options = options | {
             "scheduling_strategy": NodeAffinitySchedulingStrategy(node_id, soft=False)
         }
-    remote: Any = ray.remote(kind).options(lifetime="detached", max_restarts=0, **options)
+    remote = _remote_class(kind).options(lifetime="detached", max_restarts=0, **options)
     return remote.remote(*arguments)
+
+
+@cache
+def _remote_class(kind: type) -> Any:  # noqa: ANN401
+    """Make Ray's class once: each one made is kept in the cluster's memory for good."""
+    return ray.remote(kind)
 
 
 def same_actor(one: Any, other: Any) -> bool:  # noqa: ANN401

@@ -113,10 +113,14 @@ class Runner:
                 break
             used = await asyncio.to_thread(self._container.memory_in_use)
             full = full + 1 if used > limit else 0
+        await self.end_all(lost(OUT_OF_MEMORY, name="OutOfMemory"))
+
+    async def end_all(self, verdict: Verdict) -> None:
+        """End every process of the sandbox, and with this verdict what runs."""
         if self._current is not None:
             self._current.log.hurry()
         await self.supervision.replace()
-        self.conclude(lost(OUT_OF_MEMORY, name="OutOfMemory"))
+        self.conclude(verdict)
 
     async def _revive(self) -> None:
         """Have an interpreter ready for the next execution, which tells where that fails."""

@@ -428,3 +428,21 @@ async def test_ten_run_code_side_by_side(lab: Lab) -> None:
     runs = await asyncio.gather(*(one.run(code.format(n=n)) for n, one in enumerate(desks)))
 
     assert [run.succeeded().stdout for run in runs] == [f"{n}" * 20 for n in range(10)]
+
+
+async def test_a_plain_folder_is_watched(lab: Lab) -> None:
+    """Where a node has no loop mounts, code over the disk limit is ended and told why."""
+    desk = lab.desk(limits=SessionLimits(disk_bytes=64_000_000))
+    folder = lab.stack.layout.sandboxes / desk.spec.session_id
+    folder.mkdir(mode=0o700, parents=True)
+    (folder / "plain").touch()
+    await lab.executor.start(desk.spec)
+    run = await desk.run(
+        "import time\nfor n in range(100): open(f'{n}', 'wb').write(b'x' * 10**6)\ntime.sleep(30)"
+    )
+    await desk.run("!rm -f /workspace/*")
+    after = await desk.run("1 + 1")
+
+    assert run.status is ExecutionStatus.LOST
+    assert "disk limit" in run.error.value
+    assert after.status is ExecutionStatus.SUCCEEDED
