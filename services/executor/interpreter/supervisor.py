@@ -2,8 +2,9 @@
 
 It never runs the user's code. Output of the code's descriptors 1 and 2 comes to it by pipes,
 so nothing that was written is lost when the interpreter dies, and it is forked again from
-here, with all imports done, in milliseconds. It is the sandbox's uid like the code, hence
-not dumpable; code that kills it anyway only ends its own stream.
+here, with all imports done, in milliseconds. It is of the sandbox's uid like the code. Not
+dumpable, it can't be traced or read; but code may kill it, which ends the container, and open
+its descriptors by `/proc`, which gVisor does not keep from it: frames may be forged.
 """
 
 import contextlib
