@@ -16,7 +16,7 @@ os.environ["RAY_AUTH_TOKEN_PATH"] = str(
 
 from services.executor.client import RayExecutor
 from services.executor.cluster import ClusterSettings
-from tests.support.sessions import Desk, Lab
+from tests.support.sessions import Desk, Lab, sibling
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +24,7 @@ async def executor(stack: Stack) -> AsyncIterator[RayExecutor]:
     """The executor as the services have it, connected to the stack's Ray."""
     settings = ClusterSettings(
         address=stack.state("ray")["address"],
-        instance=stack.instance,
+        instance=sibling(stack),
         node_data_dir=str(stack.layout.data_dir),
         image=stack.state("node")["image"],
         capacity_wait_seconds=2.0,

@@ -122,7 +122,8 @@ async def test_bytes_of_every_value_are_output(desk: Desk) -> None:
 async def test_programs_and_c_code_write_where_python_does(desk: Desk) -> None:
     """Output of subprocesses, shell commands and C's own stdio is the execution's."""
     run = await desk.run(
-        "import ctypes, subprocess\nprint('python')\nsubprocess.run(['echo', 'program'])\n"
+        "import ctypes, subprocess\nprint('python', flush=True)\n"
+        "subprocess.run(['echo', 'program'])\n"
         "!echo shell; echo error >&2\n"
         "ctypes.CDLL(None).puts(b'c'); ctypes.CDLL(None).fflush(None);"
     )

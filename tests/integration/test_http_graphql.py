@@ -168,12 +168,31 @@ async def test_body_over_the_limit(client: httpx.AsyncClient) -> None:
     assert b"PAYLOAD_TOO_LARGE" in answer
 
 
-@pytest.mark.parametrize("depth", [1000, 100_000])
-async def test_deep_documents(client: httpx.AsyncClient, depth: int) -> None:
-    """A document that is nested without end is refused like any that doesn't parse."""
+@pytest.mark.parametrize(
+    ("depth", "code"), [(1000, "GRAPHQL_PARSE_FAILED"), (100_000, "PAYLOAD_TOO_LARGE")]
+)
+async def test_deep_documents(client: httpx.AsyncClient, depth: int, code: str) -> None:
+    """A document that is nested without end is refused, by its length or unparsed."""
     answer = await client.post("/graphql", json={"query": "{a" * depth})
 
-    assert codes(answer) == ["GRAPHQL_PARSE_FAILED"]
+    assert codes(answer) == [code]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "{" + "viewer{id} " * 5000 + "}",
+        "{" + " ".join(f"a{n}:viewer{{id}}" for n in range(150)) + "}",
+    ],
+    ids=["fields", "aliases"],
+)
+async def test_documents_that_would_take_long_are_refused(
+    client: httpx.AsyncClient, query: str
+) -> None:
+    """Thousands of fields, or very many aliases, are refused before they are validated or run."""
+    answer = await client.post("/graphql", json={"query": query})
+
+    assert codes(answer)[0] in {"GRAPHQL_PARSE_FAILED", "GRAPHQL_VALIDATION_FAILED"}
 
 
 async def test_nan_names_its_field(client: httpx.AsyncClient) -> None:
