@@ -18,6 +18,7 @@ from app.settings import Settings
 from app.token import DEVELOPER, HOUR_SECONDS, make_token
 from bench.figures import Figure, figure, table
 from bench.servers import served
+from bench.streams import CREATE, DELETE, cold_start, flood, flushed
 from ops.layout import REPOSITORY
 
 Once = Callable[[], Awaitable[tuple[float, float]]]
@@ -28,12 +29,6 @@ COLD_RUNS = 5
 FLOOD_BYTES = 200 * 1024 * 1024
 PRINTS = 3000
 RESULTS = Path(__file__).parent / "results"
-CREATE = """
-mutation { createSandbox(input: {name: "bench", start: true}) { sandbox { id status } } }
-"""
-DELETE = """
-mutation ($id: ID!) { deleteSandbox(input: {sandboxId: $id}) { deletedSandboxId } }
-"""
 FLOOD = f"""
 import os
 block = b"x" * 65535 + b"\\n"
@@ -65,7 +60,6 @@ async def _measure(settings: Settings) -> dict[str, object]:
     import ray  # noqa: PLC0415
 
     from bench import subjects  # noqa: PLC0415
-    from bench.streams import cold_start, flood, flushed  # noqa: PLC0415
 
     token = make_token(open_instance(settings).jwt_secret, DEVELOPER, HOUR_SECONDS)
     image = settings.sandbox_image

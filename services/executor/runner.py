@@ -183,11 +183,7 @@ class Runner:
 
     async def restart(self) -> None:
         """Have a fresh interpreter; what runs ends INTERRUPTED."""
-        current = self._current
-        if current is not None:
-            current.log.hurry()
-        await self.supervision.replace()
-        self.conclude(interrupted_verdict(restarted=True))
+        await self.end_all(interrupted_verdict(restarted=True))
         await self.supervision.ensure()
 
     def answer(self, execution: Execution, text: str) -> None:
