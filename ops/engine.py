@@ -90,6 +90,7 @@ class Engine:
     def start_by_hand(self) -> None:
         """Start dockerd as nobody's child: what this process becomes must not have to reap it."""
         self.forget_the_dead()
+        self._require_config()
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             subprocess.run(
@@ -112,6 +113,12 @@ class Engine:
                 check=True,
             )
         self._wait(str(self.log), by_hand=True)
+
+    def _require_config(self) -> None:
+        """Have a configuration: dockerd refuses to start where one that is named is missing."""
+        if not self.config.exists():
+            self.config.parent.mkdir(parents=True, exist_ok=True)
+            self.config.write_text("{}\n")
 
     def _wait(self, log: str, *, by_hand: bool = False) -> None:
         began = time.monotonic()

@@ -17,7 +17,7 @@ class CannotError(Exception):
 
     def __str__(self) -> str:
         """Problem and remedy in one line."""
-        return " ".join(f"{self.args[0]} To fix it: {self.remedy}".split())
+        return " ".join(f"{str(self.args[0]).rstrip('.')}. To fix it: {self.remedy}".split())
 
 
 def say(text: str) -> None:
