@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import func, literal, tuple_
+from sqlalchemy import ColumnElement, func, literal, tuple_
 from sqlalchemy.orm import defer
 from sqlalchemy.sql.base import ExecutableOption
 from sqlmodel import col, select
@@ -48,6 +48,7 @@ LEFT JOIN known ON true
 """  # noqa: S608 # the schema's name is ours
 
 LARGE = ("code", "stdout", "stderr", "results")
+NEWEST_FIRST = (col(ExecutionRow.created_at).desc(), col(ExecutionRow.id).desc())
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,14 @@ class Begun:
     """How many of the owner's executions had not ended before, over all sandboxes."""
     created_at: datetime | None
     """When the new one was added."""
+
+
+@dataclass(frozen=True, slots=True)
+class PageSize:
+    """How many executions a page has, and how many bytes what is large of them takes."""
+
+    executions: int
+    large_bytes: int
 
 
 class ExecutionRepository:
@@ -104,10 +113,12 @@ class ExecutionRepository:
             created_at=row["created_at"],
         )
 
-    async def get(self, execution_id: UUID) -> ExecutionRow | None:
-        """Return one, None where the user has none of this id."""
+    async def get(self, execution_id: UUID, *, large: bool = True) -> ExecutionRow | None:
+        """Return one, None where the user has none of this id; `large` is as `page` has it."""
         return await self._session.scalar(
-            select(ExecutionRow).where(col(ExecutionRow.id) == execution_id)
+            select(ExecutionRow)
+            .where(col(ExecutionRow.id) == execution_id)
+            .options(*_columns(large=large))
         )
 
     async def get_many(self, ids: Collection[UUID]) -> Sequence[ExecutionRow]:
@@ -137,18 +148,31 @@ class ExecutionRepository:
         Without `large` the rows lack code, output and results (each may be megabytes), and
         raise where one is asked for.
         """
-        age = tuple_(col(ExecutionRow.created_at), col(ExecutionRow.id))
-        statement = select(ExecutionRow).where(col(ExecutionRow.sandbox_id) == sandbox_id)
-        if after is not None:
-            statement = statement.where(age < tuple_(literal(after[0]), literal(after[1])))
-        if not large:
-            statement = statement.options(*_without_large())
         found = await self._session.exec(
-            statement.order_by(
-                col(ExecutionRow.created_at).desc(), col(ExecutionRow.id).desc()
-            ).limit(first + 1)
+            select(ExecutionRow)
+            .where(*_older(sandbox_id, after))
+            .order_by(*NEWEST_FIRST)
+            .limit(first + 1)
+            .options(*_columns(large=large))
         )
         return Slice.of(found.all(), first)
+
+    async def page_size(
+        self, sandbox_id: UUID, first: int, after: Position | None = None
+    ) -> PageSize:
+        """Measure what `page` would return, without reading it: Postgres keeps the lengths."""
+        lengths = [func.octet_length(getattr(ExecutionRow, name)) for name in LARGE]
+        page = (
+            select(sum(lengths, literal(0)).label("bytes"))
+            .where(*_older(sandbox_id, after))
+            .order_by(*NEWEST_FIRST)
+            .limit(first)
+            .subquery()
+        )
+        found = await self._session.exec(
+            select(func.count(), func.coalesce(func.sum(page.c.bytes), 0)).select_from(page)
+        )
+        return PageSize(*found.one())
 
     async def count(self, sandbox_id: UUID) -> int:
         """Count a sandbox's executions."""
@@ -187,6 +211,16 @@ class ExecutionRepository:
         return frozenset(found)
 
 
-def _without_large() -> list[ExecutableOption]:
+def _older(sandbox_id: UUID, after: Position | None) -> list[ColumnElement[bool]]:
+    clauses: list[ColumnElement[bool]] = [col(ExecutionRow.sandbox_id) == sandbox_id]
+    if after is not None:
+        age = tuple_(col(ExecutionRow.created_at), col(ExecutionRow.id))
+        clauses.append(age < tuple_(literal(after[0]), literal(after[1])))
+    return clauses
+
+
+def _columns(*, large: bool) -> list[ExecutableOption]:
+    if large:
+        return []
     # sqlmodel types an attribute as its value.
     return [defer(cast("Any", getattr(ExecutionRow, name)), raiseload=True) for name in LARGE]

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy.exc import InvalidRequestError
 
 from db.engine import Database
-from db.repositories.executions import ExecutionRepository
+from db.repositories.executions import ExecutionRepository, PageSize
 from db.repositories.leases import LeaseRepository
 from db.repositories.packages import PackageRepository
 from db.repositories.running import ExecutionEnd, RunningRepository
@@ -416,6 +416,30 @@ async def test_executions_page(database: Database) -> None:
     assert [each.code for each in [*page.rows, *rest.rows]] == [b"3", b"2", b"1", b"0"]
     assert (page.has_more, rest.has_more) == (True, False)
     assert {each.id for each in many} == {each.id for each in page.rows}
+
+
+async def test_size_of_a_page(database: Database) -> None:
+    """It is what the page's rows hold of code, output and results, and no other's."""
+    user = uuid4()
+    row = await run_sandbox(database, user)
+    for number in range(3):
+        begun = await begin_execution(database, user, row.id, code=b"code")
+        assert begun is not None
+        assert begun.execution_id is not None
+        # Compressible, and long enough to be kept compressed and beside the row.
+        end = an_end(begun.execution_id, output=b"x" * 100_000 * number)
+        async with database.service_session() as session:
+            await RunningRepository(session).record_executions([end])
+    async with database.tenant_session(claims_of(user)) as session:
+        executions = ExecutionRepository(session)
+        [newest] = (await executions.page(row.id, 1, large=False)).rows
+        after = (newest.created_at, newest.id)
+
+        assert await executions.page_size(row.id, 1) == PageSize(1, 600_006)
+        assert await executions.page_size(row.id, 2) == PageSize(2, 900_012)
+        assert await executions.page_size(row.id, 100) == PageSize(3, 900_018)
+        assert await executions.page_size(row.id, 100, after) == PageSize(2, 300_012)
+        assert await executions.page_size(uuid4(), 100) == PageSize(0, 0)
 
 
 async def test_packages(database: Database) -> None:
