@@ -1,6 +1,6 @@
 """Rows and records turned into entities: rows never leave the services."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -9,6 +9,7 @@ from db.tables import ExecutionRow, SandboxRow
 from services.entities import (
     Execution,
     ExecutionId,
+    ExecutionOutline,
     Sandbox,
     SandboxId,
     SandboxLimits,
@@ -59,6 +60,10 @@ class Submission:
 def moment(seconds: float) -> datetime:
     """Return the time of so many seconds since the epoch, as messages have it."""
     return datetime.fromtimestamp(seconds, UTC)
+
+
+def _moment_or_none(seconds: float | None) -> datetime | None:
+    return None if seconds is None else moment(seconds)
 
 
 def sandbox_of(row: SandboxRow, settings: ServiceSettings, *, busy: bool) -> Sandbox:
@@ -118,9 +123,46 @@ def stats_of(stats: SessionStats) -> SandboxStats:
     )
 
 
-def handle_of(unended: UnendedExecution) -> ExecutionHandle:
+def handle_of(unended: UnendedExecution | ExecutionRow) -> ExecutionHandle:
     """Return what it takes to ask the session about an execution that has not ended."""
     return ExecutionHandle(unended.id, unended.session_id or "", unended.created_at)
+
+
+def outline_of(row: ExecutionRow) -> ExecutionOutline:
+    """Return what the database has of an execution; the row may lack what is large."""
+    return ExecutionOutline(
+        id=ExecutionId(row.id),
+        sandbox_id=SandboxId(row.sandbox_id),
+        owner_id=UserId(row.owner_id),
+        kind=ExecutionKind(row.kind),
+        client_execution_id=row.client_execution_id,
+        status=ExecutionStatus(row.status),
+        exit_code=row.exit_code,
+        output_truncated=row.output_truncated,
+        error=None if row.error is None else decode_error(row.error),
+        execution_count=row.execution_count,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        duration_ms=row.duration_ms,
+        last_seq=row.last_seq,
+    )
+
+
+def brought_up(outline: ExecutionOutline, record: ExecutionRecord) -> ExecutionOutline:
+    """Return the outline with how far the session saw it."""
+    return replace(
+        outline,
+        status=record.status,
+        exit_code=record.exit_code,
+        output_truncated=record.output_truncated,
+        error=record.error,
+        execution_count=record.execution_count,
+        started_at=_moment_or_none(record.started_at),
+        finished_at=_moment_or_none(record.finished_at),
+        duration_ms=record.duration_ms,
+        last_seq=record.last_seq,
+    )
 
 
 def submission_of(row: ExecutionRow) -> Submission:
@@ -177,8 +219,8 @@ def execution_of(submission: Submission, record: ExecutionRecord) -> Execution:
         error=record.error,
         execution_count=record.execution_count,
         created_at=submission.created_at,
-        started_at=None if record.started_at is None else moment(record.started_at),
-        finished_at=None if record.finished_at is None else moment(record.finished_at),
+        started_at=_moment_or_none(record.started_at),
+        finished_at=_moment_or_none(record.finished_at),
         duration_ms=record.duration_ms,
         last_seq=record.last_seq,
     )

@@ -141,21 +141,17 @@ class FileEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class Execution:
-    """A run of code or an installation; complete once its status has ended."""
+class ExecutionOutline:
+    """A run of code or an installation, without what of it may be megabytes."""
 
     id: ExecutionId
     sandbox_id: SandboxId
     owner_id: UserId
     kind: ExecutionKind
     client_execution_id: str | None
-    code: str
     status: ExecutionStatus
     exit_code: int | None
-    stdout: str
-    stderr: str
     output_truncated: bool
-    results: Sequence[DisplayData]
     error: CodeError | None
     execution_count: int | None
     created_at: datetime
@@ -163,6 +159,16 @@ class Execution:
     finished_at: datetime | None
     duration_ms: float | None
     last_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Execution(ExecutionOutline):
+    """All of a run of code or an installation; complete once its status has ended."""
+
+    code: str
+    stdout: str
+    stderr: str
+    results: Sequence[DisplayData]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,19 +1,33 @@
 """Executions: run code, follow it live, and read how it went."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from functools import partial
 from uuid import uuid4
 
-from db.repositories.executions import ExecutionRepository
+from db.repositories.executions import ExecutionRepository, PageSize
+from db.repositories.slices import Slice
 from db.tables import ExecutionRow
 from services.asker import Reading
 from services.checks import check_execution_id, check_first, check_seq
 from services.conversion import execution_of, record_of, submission_of
 from services.cursors import decode_cursor, encode_cursor
-from services.entities import CodeToRun, Execution, ExecutionUpdate, Page, SandboxId, Viewer
-from services.errors import ConflictError, NotFoundError, ServiceUnavailableError
+from services.entities import (
+    CodeToRun,
+    Execution,
+    ExecutionOutline,
+    ExecutionUpdate,
+    Page,
+    SandboxId,
+    Viewer,
+)
+from services.errors import (
+    ConflictError,
+    NotFoundError,
+    PayloadTooLargeError,
+    ServiceUnavailableError,
+)
 from services.execution_checks import check_code, check_input_text
 from services.executor.errors import (
     ExecutorError,
@@ -24,6 +38,7 @@ from services.executor.errors import (
 from services.executor.interface import Executor
 from services.executor.messages import ExecutionRecord, ExecutionStatus
 from services.feed import Feed
+from services.limits import MAX_PAGE_BYTES, MIB
 from services.losses import Losses
 from services.runner import Runner
 from services.settler import Settler
@@ -62,20 +77,25 @@ class ExecutionService:
     async def page(
         self, viewer: Viewer, sandbox_id: SandboxId, first: int, after: str | None
     ) -> Page[Execution]:
-        """Return a sandbox's executions, newest first."""
-        check_first(first)
-        position = None if after is None else decode_cursor(after)
-        async with self._transactions.of(viewer) as session:
-            found = await ExecutionRepository(session).page(sandbox_id, first, position)
+        """Return a sandbox's executions, newest first.
+
+        Raises `PayloadTooLargeError` where several are over 32 MiB together; one always passes.
+        """
+        found = await self._slice(viewer, sandbox_id, first, after, large=True)
         items = await asyncio.gather(
             *(self._settler.complete_or_row(viewer, row) for row in found.rows)
         )
-        return Page(
-            items=items,
-            cursors=[encode_cursor(row.created_at, row.id) for row in found.rows],
-            has_next_page=found.has_more,
-            has_previous_page=position is not None,
+        return _page(found, items, after)
+
+    async def outlines(
+        self, viewer: Viewer, sandbox_id: SandboxId, first: int, after: str | None
+    ) -> Page[ExecutionOutline]:
+        """Return a sandbox's executions, newest first, without reading what is large."""
+        found = await self._slice(viewer, sandbox_id, first, after, large=False)
+        items = await asyncio.gather(
+            *(self._settler.outline_or_row(viewer, row) for row in found.rows)
         )
+        return _page(found, items, after)
 
     async def count(self, viewer: Viewer, sandbox_id: SandboxId) -> int:
         """Count a sandbox's executions."""
@@ -163,6 +183,23 @@ class ExecutionService:
             check=partial(check_code, code, self._max_timeout_seconds),
         )
 
+    async def _slice(
+        self,
+        viewer: Viewer,
+        sandbox_id: SandboxId,
+        first: int,
+        after: str | None,
+        *,
+        large: bool,
+    ) -> Slice[ExecutionRow]:
+        check_first(first)
+        position = None if after is None else decode_cursor(after)
+        async with self._transactions.of(viewer) as session:
+            executions = ExecutionRepository(session)
+            if large:
+                _check_size(await executions.page_size(sandbox_id, first, position))
+            return await executions.page(sandbox_id, first, position, large=large)
+
     async def _find(self, viewer: Viewer, execution_id: str, field: str) -> ExecutionRow | None:
         name = check_execution_id(execution_id, field)
         async with self._transactions.of(viewer) as session:
@@ -173,3 +210,25 @@ class ExecutionService:
         if row is None:
             raise NotFoundError("There is no such execution.")
         return row
+
+
+def _check_size(size: PageSize) -> None:
+    if size.executions > 1 and size.large_bytes > MAX_PAGE_BYTES:
+        raise PayloadTooLargeError(
+            f"Code, output and results of these {size.executions} executions are"
+            f" {size.large_bytes / MIB:.1f} MiB, and a page holds {MAX_PAGE_BYTES // MIB}: ask for"
+            " fewer with `first`, or without `code`, `stdout`, `stderr` and `results`.",
+            field="first",
+            limitBytes=MAX_PAGE_BYTES,
+        )
+
+
+def _page[E: ExecutionOutline](
+    found: Slice[ExecutionRow], items: Sequence[E], after: str | None
+) -> Page[E]:
+    return Page(
+        items=items,
+        cursors=[encode_cursor(row.created_at, row.id) for row in found.rows],
+        has_next_page=found.has_more,
+        has_previous_page=after is not None,
+    )

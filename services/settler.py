@@ -5,8 +5,16 @@ from datetime import UTC, datetime, timedelta
 
 from db.repositories.executions import ExecutionRepository
 from db.tables import ExecutionRow
-from services.conversion import ExecutionHandle, execution_of, handle_of, record_of, submission_of
-from services.entities import Execution, Viewer
+from services.conversion import (
+    ExecutionHandle,
+    brought_up,
+    execution_of,
+    handle_of,
+    outline_of,
+    record_of,
+    submission_of,
+)
+from services.entities import Execution, ExecutionOutline, Viewer
 from services.errors import ServiceUnavailableError
 from services.executor.errors import (
     ExecutorError,
@@ -54,6 +62,18 @@ class Settler:
         except ServiceUnavailableError:
             return execution_of(submission_of(row), record_of(row))
 
+    async def outline_or_row(self, viewer: Viewer, row: ExecutionRow) -> ExecutionOutline:
+        """Do what `complete_or_row` does, of a row without what is large."""
+        if ExecutionStatus(row.status).ended:
+            return outline_of(row)
+        try:
+            record = await self.live_record(handle_of(row))
+            if record is None:
+                return outline_of(await self._again(viewer, row, large=False))
+        except ServiceUnavailableError:
+            return outline_of(row)
+        return brought_up(outline_of(row), record)
+
     async def settle_all(self, viewer: Viewer) -> bool:
         """Record what has ended of the viewer's executions; whether anything has."""
         async with self._transactions.of(viewer) as session:
@@ -96,6 +116,8 @@ class Settler:
         if age > timedelta(seconds=HAND_OVER_SECONDS):
             await self._ledger.lose_one(handle.id, NEVER_HANDED_OVER)
 
-    async def _again(self, viewer: Viewer, row: ExecutionRow) -> ExecutionRow:
+    async def _again(
+        self, viewer: Viewer, row: ExecutionRow, *, large: bool = True
+    ) -> ExecutionRow:
         async with self._transactions.of(viewer) as session:
-            return await ExecutionRepository(session).get(row.id) or row
+            return await ExecutionRepository(session).get(row.id, large=large) or row

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
@@ -11,15 +12,18 @@ from services.errors import (
     BadUserInputError,
     ConflictError,
     NotFoundError,
+    PayloadTooLargeError,
     QuotaExceededError,
     RateLimitedError,
     ServiceUnavailableError,
 )
 from services.executor.errors import ClusterUnavailableError, QueueFullError
 from services.executor.messages import Event, ExecutionStatus, Finished, Gap, Output
+from services.limits import MIB
 from tests.support.postgres import embedded_server
 from tests.support.rooms import Room, room_in, until
 from tests.support.scripted_sessions import HOLD, ScriptedSession
+from tests.support.stub_services import outline
 
 
 @pytest.fixture(scope="module")
@@ -396,6 +400,67 @@ async def test_a_list_shows_the_record_where_the_cluster_is_silent(room: Room) -
     assert [each.status for each in page.items] == [ExecutionStatus.QUEUED]
     with pytest.raises(ServiceUnavailableError):
         await room.services.executions.get(room.viewer, name)
+
+
+def end_with(room: Room, name: str, stdout: str) -> None:
+    """End a held execution with this output."""
+    session = session_of(room)
+    execution = session.executions[name]
+    execution.record = replace(execution.record, stdout=stdout)
+    session.finish(execution, ExecutionStatus.SUCCEEDED)
+
+
+async def test_a_page_holds_32_mib(room: Room) -> None:
+    """More is refused with how much it is; one execution always passes, and so do outlines."""
+    sandbox = await room.running()
+    await room.stream(sandbox, "small").all()
+    end_with(room, await a_held_execution(room, sandbox), "x" * 33 * MIB)
+    await room.services.sandboxes.stop(room.viewer, str(sandbox.id))
+    service = room.services.executions
+    with pytest.raises(PayloadTooLargeError, match=r"2 executions are 33\.0 MiB") as caught:
+        await service.page(room.viewer, sandbox.id, 20, None)
+    large = await service.page(room.viewer, sandbox.id, 1, None)
+    small = await service.page(room.viewer, sandbox.id, 20, large.cursors[0])
+    outlines = await service.outlines(room.viewer, sandbox.id, 20, None)
+
+    assert caught.value.extensions == {"field": "first", "limitBytes": 32 * MIB}
+    assert [len(each.stdout) for each in large.items] == [33 * MIB]
+    assert [each.stdout for each in small.items] == ["small"]
+    assert [each.id for each in outlines.items] == [large.items[0].id, small.items[0].id]
+
+
+async def test_an_outline_says_what_the_whole_says(room: Room) -> None:
+    """All but what is large, whether it runs or has ended."""
+    sandbox = await room.running()
+    await room.stream(sandbox, "hello").all()
+    name = await a_held_execution(room, sandbox)
+    service = room.services.executions
+
+    async def agree(status: ExecutionStatus) -> None:
+        whole = await service.page(room.viewer, sandbox.id, 20, None)
+        outlines = await service.outlines(room.viewer, sandbox.id, 20, None)
+        assert [outline(each) for each in whole.items] == outlines.items
+        assert outlines.items[0].status is status
+        assert (whole.cursors, whole.has_next_page) == (outlines.cursors, outlines.has_next_page)
+
+    await agree(ExecutionStatus.RUNNING)
+    end_with(room, name, "output")
+    await room.services.sandboxes.stop(room.viewer, str(sandbox.id))
+    await agree(ExecutionStatus.SUCCEEDED)
+
+
+async def test_outlines_show_the_record_where_the_session_does_not(room: Room) -> None:
+    """Whether the cluster is silent, or the session knows the execution no more."""
+    sandbox = await room.running()
+    await a_held_execution(room, sandbox)
+    service = room.services.executions
+    room.executor.faults["record"].append(ClusterUnavailableError("Ray is away."))
+    silent = await service.outlines(room.viewer, sandbox.id, 20, None)
+    session_of(room).executions.clear()
+    unknown = await service.outlines(room.viewer, sandbox.id, 20, None)
+
+    assert [each.status for each in silent.items] == [ExecutionStatus.QUEUED]
+    assert unknown.items == silent.items
 
 
 async def test_output_passes_as_it_is(room: Room) -> None:

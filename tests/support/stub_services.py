@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from typing import cast
 from uuid import UUID, uuid4
@@ -74,6 +74,16 @@ def execution(**changes: object) -> entities.Execution:
     return replace(made, **changes)  # type: ignore[arg-type] # the tests know the fields
 
 
+def outline(whole: entities.Execution) -> entities.ExecutionOutline:
+    """Leave out what is large."""
+    kept = {each.name: getattr(whole, each.name) for each in fields(entities.ExecutionOutline)}
+    return entities.ExecutionOutline(**kept)
+
+
+def _only[E: entities.ExecutionOutline](item: E) -> entities.Page[E]:
+    return entities.Page([item], ["c0"], has_next_page=False, has_previous_page=False)
+
+
 @dataclass
 class StubSandboxes:
     """Knows the sandboxes it is given."""
@@ -141,11 +151,39 @@ class StubExecutions:
     opened: int = 0
     closed: int = 0
     asked: entities.CodeToRun | None = None
+    calls: list[str] = field(default_factory=list)
     closing: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def get(self, _viewer: entities.Viewer, execution_id: str) -> entities.Execution | None:
         """Look for the one it knows."""
         return self.record if str(self.record.id) == execution_id else None
+
+    async def page(
+        self,
+        _viewer: entities.Viewer,
+        _sandbox_id: entities.SandboxId,
+        _first: int,
+        _after: str | None,
+    ) -> entities.Page[entities.Execution]:
+        """Give the one it knows."""
+        self.calls.append("page")
+        return _only(self.record)
+
+    async def outlines(
+        self,
+        _viewer: entities.Viewer,
+        _sandbox_id: entities.SandboxId,
+        _first: int,
+        _after: str | None,
+    ) -> entities.Page[entities.ExecutionOutline]:
+        """Give the one it knows, without what is large."""
+        self.calls.append("outlines")
+        return _only(outline(self.record))
+
+    async def count(self, _viewer: entities.Viewer, _sandbox_id: entities.SandboxId) -> int:
+        """Count the one it knows."""
+        self.calls.append("count")
+        return 1
 
     async def stream(
         self, _viewer: entities.Viewer, code: entities.CodeToRun
