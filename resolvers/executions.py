@@ -2,7 +2,14 @@
 
 from resolvers.context import Context
 from resolvers.streams import OpenedStream
-from services.entities import CodeToRun, Execution, ExecutionUpdate, Page, Sandbox
+from services.entities import (
+    CodeToRun,
+    Execution,
+    ExecutionOutline,
+    ExecutionUpdate,
+    Page,
+    Sandbox,
+)
 
 
 async def get(context: Context, execution_id: str) -> Execution | None:
@@ -11,10 +18,13 @@ async def get(context: Context, execution_id: str) -> Execution | None:
 
 
 async def page(
-    context: Context, sandbox: Sandbox, first: int, after: str | None
-) -> Page[Execution]:
-    """Resolve the items of `Sandbox.executions`."""
-    return await context.services.executions.page(context.viewer, sandbox.id, first, after)
+    context: Context, sandbox: Sandbox, first: int, after: str | None, *, large: bool
+) -> Page[ExecutionOutline]:
+    """Resolve the items of `Sandbox.executions`, whole where anything large is asked for."""
+    service = context.services.executions
+    if large:
+        return await service.page(context.viewer, sandbox.id, first, after)
+    return await service.outlines(context.viewer, sandbox.id, first, after)
 
 
 async def count(context: Context, sandbox: Sandbox) -> int:

@@ -18,26 +18,44 @@ if TYPE_CHECKING:
     from schema.sandboxes import Sandbox
 
 
+def _code(root: "Execution") -> str:
+    return root.whole.code
+
+
+def _stdout(root: "Execution") -> str:
+    return root.whole.stdout
+
+
+def _stderr(root: "Execution") -> str:
+    return root.whole.stderr
+
+
+def _results(root: "Execution") -> list[DisplayData]:
+    return [DisplayData.of(result) for result in root.whole.results]
+
+
 @strawberry.type
 class Execution(Node):
-    """The contract's `Execution`."""
+    """The contract's `Execution`; a page that is asked for nothing large has outlines alone."""
 
-    sandbox_id: strawberry.Private[entities.SandboxId]
+    entity: strawberry.Private[entities.ExecutionOutline]
     kind: ExecutionKind
     client_execution_id: str | None
-    code: str = strawberry.field(description="An INSTALL's requirements, a line each.")
+    code: str = strawberry.field(
+        resolver=_code, description="An INSTALL's requirements, a line each."
+    )
     status: ExecutionStatus
     exit_code: int | None = strawberry.field(
         description="0 for SUCCEEDED, else not 0; null until it ends."
     )
-    stdout: str
-    stderr: str
+    stdout: str = strawberry.field(resolver=_stdout)
+    stderr: str = strawberry.field(resolver=_stderr)
     output_truncated: bool = strawberry.field(
         description=(
             "stdout or stderr was over the limit that is kept; the head and the tail stay."
         )
     )
-    results: list[DisplayData]
+    results: list[DisplayData] = strawberry.field(resolver=_results)
     error: CodeError | None
     execution_count: int | None = strawberry.field(
         description="The interpreter's running number, as in In[3]."
@@ -51,20 +69,16 @@ class Execution(Node):
     )
 
     @classmethod
-    def of(cls, execution: entities.Execution) -> Self:
+    def of(cls, execution: entities.ExecutionOutline) -> Self:
         """Show an execution as it is now."""
         return cls(
             id=strawberry.ID(str(execution.id)),
-            sandbox_id=execution.sandbox_id,
+            entity=execution,
             kind=ExecutionKind(execution.kind),
             client_execution_id=execution.client_execution_id,
-            code=execution.code,
             status=ExecutionStatus(execution.status),
             exit_code=execution.exit_code,
-            stdout=execution.stdout,
-            stderr=execution.stderr,
             output_truncated=execution.output_truncated,
-            results=[DisplayData.of(result) for result in execution.results],
             error=None if execution.error is None else CodeError.of(execution.error),
             execution_count=execution.execution_count,
             created_at=execution.created_at,
@@ -74,6 +88,13 @@ class Execution(Node):
             last_seq=execution.last_seq,
         )
 
+    @property
+    def whole(self) -> entities.Execution:
+        """All of it. Raises `TypeError` where it was read without what is large."""
+        if not isinstance(self.entity, entities.Execution):
+            raise TypeError("The execution was read without its code, output and results.")
+        return self.entity
+
     @strawberry.field
     async def sandbox(
         self, info: Info
@@ -81,7 +102,7 @@ class Execution(Node):
         """Load where it runs."""
         from schema.sandboxes import Sandbox  # noqa: PLC0415 - the two types name each other
 
-        return Sandbox.of(await resolve_sandboxes.load(info.context, self.sandbox_id))
+        return Sandbox.of(await resolve_sandboxes.load(info.context, self.entity.sandbox_id))
 
 
 @strawberry.type
@@ -96,7 +117,7 @@ class ExecutionEdge:
 class ExecutionConnection:
     """The contract's `ExecutionConnection`; the page and the count are fetched where asked for."""
 
-    page: strawberry.Private[Lazy[entities.Page[entities.Execution]]]
+    page: strawberry.Private[Lazy[entities.Page[entities.ExecutionOutline]]]
     count: strawberry.Private[Callable[[], Coroutine[None, None, int]]]
 
     @strawberry.field

@@ -24,6 +24,7 @@ from schema.node import Node
 from schema.packages import Package
 from schema.sandbox_figures import SandboxLimits, SandboxStats
 from schema.scalars import JSON
+from schema.selections import selects_large
 from services import entities
 
 
@@ -88,7 +89,14 @@ class Sandbox(Node):
         self, info: Info, first: int = 20, after: str | None = strawberry.UNSET
     ) -> ExecutionConnection:
         """Open the connection; its fields fetch what they need."""
-        load = partial(resolve_executions.page, info.context, self.entity, first, given(after))
+        load = partial(
+            resolve_executions.page,
+            info.context,
+            self.entity,
+            first,
+            given(after),
+            large=selects_large(info),
+        )
         count = partial(resolve_executions.count, info.context, self.entity)
         return ExecutionConnection(page=Lazy(load), count=count)
 

@@ -1,0 +1,87 @@
+"""What an operation selects below a field, so that no more is read than is shown."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from graphql import (
+    BooleanValueNode,
+    DirectiveNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    SelectionNode,
+    VariableNode,
+)
+from graphql.language import InlineFragmentNode
+
+from schema.info import Info
+
+LARGE = frozenset({"code", "stdout", "stderr", "results"})
+"""Fields of an execution that may be megabytes."""
+
+
+def selects_large(info: Info) -> bool:
+    """Whether a connection of executions is asked for anything large of its nodes."""
+    # Not `info.selected_fields`: it writes each fragment out wherever it is spread, and
+    # fragments that spread each other twice are two to the power of how many there are.
+    raw = info._raw_info  # noqa: SLF001 - Strawberry has no other way to the document
+    selections = Selections(raw.fragments, info.variable_values)
+    connection = selections.below(raw.field_nodes)
+    edges = selections.below(connection["edges"])
+    return not LARGE.isdisjoint(selections.below(connection["nodes"] + edges["node"]))
+
+
+class Selections:
+    """Reads selection sets as the execution does (GraphQL, section 6.3.2), types aside.
+
+    A fragment for another type than the field's is read too: it may select too much, never
+    too little.
+    """
+
+    def __init__(
+        self, fragments: Mapping[str, FragmentDefinitionNode], variables: Mapping[str, object]
+    ) -> None:
+        self._fragments = fragments
+        self._variables = variables
+
+    def below(self, fields: Iterable[FieldNode]) -> defaultdict[str, list[FieldNode]]:
+        """Return the fields that are selected directly below these, by name, not by alias."""
+        found: defaultdict[str, list[FieldNode]] = defaultdict(list)
+        spread: set[str] = set()
+        for field in fields:
+            if field.selection_set is not None:
+                for each in self._fields(field.selection_set.selections, spread):
+                    found[each.name.value].append(each)
+        return found
+
+    def _fields(self, selections: Sequence[SelectionNode], spread: set[str]) -> Iterator[FieldNode]:
+        for selection in selections:
+            if not all(self._included(each) for each in selection.directives or ()):
+                continue
+            match selection:
+                case FieldNode():
+                    yield selection
+                case InlineFragmentNode():
+                    yield from self._fields(selection.selection_set.selections, spread)
+                case FragmentSpreadNode() if selection.name.value not in spread:
+                    spread.add(selection.name.value)
+                    fragment = self._fragments[selection.name.value]
+                    yield from self._fields(fragment.selection_set.selections, spread)
+
+    def _included(self, directive: DirectiveNode) -> bool:
+        match directive.name.value:
+            case "include":
+                return self._condition(directive)
+            case "skip":
+                return not self._condition(directive)
+        return True
+
+    def _condition(self, directive: DirectiveNode) -> bool:
+        # Validation has seen to it that there is `if` alone.
+        [argument] = directive.arguments or ()
+        match argument.value:
+            case BooleanValueNode(value=value):
+                return value
+            case VariableNode(name=name):
+                return self._variables.get(name.value) is True
+        return False
