@@ -1,13 +1,11 @@
 """Executions and their connection."""
 
-from collections.abc import Callable, Coroutine
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Self
 
 import strawberry
 
 from resolvers import sandboxes as resolve_sandboxes
-from schema.connections import Lazy, PageInfo
 from schema.display import CodeError, DisplayData
 from schema.enums import ExecutionKind, ExecutionStatus
 from schema.info import Info
@@ -103,43 +101,3 @@ class Execution(Node):
         from schema.sandboxes import Sandbox  # noqa: PLC0415 - the two types name each other
 
         return Sandbox.of(await resolve_sandboxes.load(info.context, self.entity.sandbox_id))
-
-
-@strawberry.type
-class ExecutionEdge:
-    """The contract's `ExecutionEdge`."""
-
-    cursor: str
-    node: Execution
-
-
-@strawberry.type
-class ExecutionConnection:
-    """The contract's `ExecutionConnection`; the page and the count are fetched where asked for."""
-
-    page: strawberry.Private[Lazy[entities.Page[entities.ExecutionOutline]]]
-    count: strawberry.Private[Callable[[], Coroutine[None, None, int]]]
-
-    @strawberry.field
-    async def edges(self) -> list[ExecutionEdge]:
-        """Show the page with its cursors."""
-        page = await self.page.get()
-        return [
-            ExecutionEdge(cursor=cursor, node=Execution.of(item))
-            for cursor, item in zip(page.cursors, page.items, strict=True)
-        ]
-
-    @strawberry.field
-    async def nodes(self) -> list[Execution]:
-        """Show the page."""
-        return [Execution.of(item) for item in (await self.page.get()).items]
-
-    @strawberry.field
-    async def page_info(self) -> PageInfo:
-        """Say where the page lies."""
-        return PageInfo.of(await self.page.get())
-
-    @strawberry.field
-    async def total_count(self) -> int:
-        """Count all that there are."""
-        return await self.count()

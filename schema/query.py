@@ -13,12 +13,12 @@ from resolvers import executions as resolve_executions
 from resolvers import node as resolve_node
 from resolvers import sandboxes as resolve_sandboxes
 from resolvers import viewer as resolve_viewer
-from schema.connections import Lazy
+from schema.connections import Connection
 from schema.executions import Execution
 from schema.info import Info
 from schema.inputs import SandboxFilter, given
 from schema.node import Node
-from schema.sandboxes import Sandbox, SandboxConnection
+from schema.sandboxes import Sandbox
 from schema.viewer import Viewer
 from services import entities
 
@@ -65,13 +65,13 @@ class Query:
         first: int = 20,
         after: str | None = strawberry.UNSET,
         filter: SandboxFilter | None = strawberry.UNSET,
-    ) -> SandboxConnection:
+    ) -> Connection[Sandbox]:
         """Open the connection; its fields fetch what they need."""
         asked = given(filter)
         wanted = entities.SandboxFilter() if asked is None else asked.entity()
         load = partial(resolve_sandboxes.page, info.context, first, given(after), wanted)
         count = partial(resolve_sandboxes.count, info.context, wanted)
-        return SandboxConnection(page=Lazy(load), count=count)
+        return Connection[Sandbox].of(load, Sandbox.of, count)
 
     @strawberry.field(
         description=(

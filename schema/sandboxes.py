@@ -3,7 +3,6 @@
 # mypy: disable-error-code="untyped-decorator"
 # (Strawberry types its decorators as Any where they take arguments.)
 
-from collections.abc import Callable, Coroutine
 from datetime import datetime
 from functools import partial
 from typing import Self
@@ -14,9 +13,9 @@ from resolvers import executions as resolve_executions
 from resolvers import files as resolve_files
 from resolvers import packages as resolve_packages
 from resolvers import sandboxes as resolve
-from schema.connections import Lazy, PageInfo
+from schema.connections import Connection
 from schema.enums import SandboxStatus
-from schema.executions import ExecutionConnection
+from schema.executions import Execution
 from schema.files import File, FileEntry
 from schema.info import Info
 from schema.inputs import given
@@ -87,7 +86,7 @@ class Sandbox(Node):
     @strawberry.field(description="Newest first. `first` is at most 100.")
     async def executions(
         self, info: Info, first: int = 20, after: str | None = strawberry.UNSET
-    ) -> ExecutionConnection:
+    ) -> Connection[Execution]:
         """Open the connection; its fields fetch what they need."""
         load = partial(
             resolve_executions.page,
@@ -98,7 +97,7 @@ class Sandbox(Node):
             large=selects_large(info),
         )
         count = partial(resolve_executions.count, info.context, self.entity)
-        return ExecutionConnection(page=Lazy(load), count=count)
+        return Connection[Execution].of(load, Execution.of, count)
 
     @strawberry.field
     async def packages(self, info: Info) -> list[Package]:
@@ -130,46 +129,6 @@ class Sandbox(Node):
         """Look for one file."""
         entry = await resolve_files.get(info.context, self.entity, path)
         return None if entry is None else File.of(self.entity.id, entry)
-
-
-@strawberry.type
-class SandboxEdge:
-    """The contract's `SandboxEdge`."""
-
-    cursor: str
-    node: Sandbox
-
-
-@strawberry.type
-class SandboxConnection:
-    """The contract's `SandboxConnection`; the page and the count are fetched where asked for."""
-
-    page: strawberry.Private[Lazy[entities.Page[entities.Sandbox]]]
-    count: strawberry.Private[Callable[[], Coroutine[None, None, int]]]
-
-    @strawberry.field
-    async def edges(self) -> list[SandboxEdge]:
-        """Show the page with its cursors."""
-        page = await self.page.get()
-        return [
-            SandboxEdge(cursor=cursor, node=Sandbox.of(item))
-            for cursor, item in zip(page.cursors, page.items, strict=True)
-        ]
-
-    @strawberry.field
-    async def nodes(self) -> list[Sandbox]:
-        """Show the page."""
-        return [Sandbox.of(item) for item in (await self.page.get()).items]
-
-    @strawberry.field
-    async def page_info(self) -> PageInfo:
-        """Say where the page lies."""
-        return PageInfo.of(await self.page.get())
-
-    @strawberry.field
-    async def total_count(self) -> int:
-        """Count all that there are."""
-        return await self.count()
 
 
 @strawberry.type(description="A sandbox after a change; `deletedSandboxId` alone after a deletion.")
