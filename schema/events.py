@@ -7,7 +7,7 @@ import strawberry
 
 from schema.display import CodeError, DisplayData
 from schema.enums import ExecutionStatus, OutputStream
-from schema.executions import Execution
+from schema.nodes import Execution
 from schema.scalars import utc
 from services import entities
 from services.executor import messages

@@ -11,10 +11,9 @@ import strawberry
 
 from resolvers import executions, files, packages, sandboxes
 from schema import inputs, payloads
-from schema.executions import Execution
 from schema.files import File
 from schema.info import Info
-from schema.sandboxes import Sandbox
+from schema.nodes import Execution, Sandbox
 from services.entities import SandboxId
 
 

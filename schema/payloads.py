@@ -5,10 +5,9 @@ from typing import Self
 
 import strawberry
 
-from schema.executions import Execution
 from schema.files import File
+from schema.nodes import Execution, Sandbox
 from schema.packages import Package
-from schema.sandboxes import Sandbox
 from services import entities
 
 

@@ -14,11 +14,9 @@ from resolvers import node as resolve_node
 from resolvers import sandboxes as resolve_sandboxes
 from resolvers import viewer as resolve_viewer
 from schema.connections import Connection
-from schema.executions import Execution
 from schema.info import Info
 from schema.inputs import SandboxFilter, given
-from schema.node import Node
-from schema.sandboxes import Sandbox
+from schema.nodes import Execution, Node, Sandbox
 from schema.viewer import Viewer
 from services import entities
 

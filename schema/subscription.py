@@ -11,9 +11,9 @@ import strawberry
 
 from resolvers import executions, packages, sandboxes
 from schema import inputs
+from schema.changes import SandboxChange
 from schema.events import ExecutionEvent, event_of
 from schema.info import Info
-from schema.sandboxes import SandboxChange
 
 
 @strawberry.type

@@ -1,4 +1,4 @@
-"""Sandboxes, all that hangs on them, and their connection."""
+"""The `Node` interface and the two nodes, executions and sandboxes, which lead to each other."""
 
 # mypy: disable-error-code="untyped-decorator"
 # (Strawberry types its decorators as Any where they take arguments.)
@@ -12,19 +12,108 @@ import strawberry
 from resolvers import executions as resolve_executions
 from resolvers import files as resolve_files
 from resolvers import packages as resolve_packages
-from resolvers import sandboxes as resolve
+from resolvers import sandboxes as resolve_sandboxes
 from schema.connections import Connection
-from schema.enums import SandboxStatus
-from schema.executions import Execution
+from schema.display import CodeError, DisplayData
+from schema.enums import ExecutionKind, ExecutionStatus, SandboxStatus
 from schema.files import File, FileEntry
 from schema.info import Info
 from schema.inputs import given
-from schema.node import Node
 from schema.packages import Package
 from schema.sandbox_figures import SandboxLimits, SandboxStats
 from schema.scalars import JSON
 from schema.selections import selects_large
 from services import entities
+
+
+@strawberry.interface(description="Anything with an identity. Ids are UUIDs, unique across types.")
+class Node:
+    """The contract's `Node`."""
+
+    id: strawberry.ID
+
+
+def _code(root: "Execution") -> str:
+    return root.whole.code
+
+
+def _stdout(root: "Execution") -> str:
+    return root.whole.stdout
+
+
+def _stderr(root: "Execution") -> str:
+    return root.whole.stderr
+
+
+def _results(root: "Execution") -> list[DisplayData]:
+    return [DisplayData.of(result) for result in root.whole.results]
+
+
+@strawberry.type
+class Execution(Node):
+    """The contract's `Execution`; a page that is asked for nothing large has outlines alone."""
+
+    entity: strawberry.Private[entities.ExecutionOutline]
+    kind: ExecutionKind
+    client_execution_id: str | None
+    code: str = strawberry.field(
+        resolver=_code, description="An INSTALL's requirements, a line each."
+    )
+    status: ExecutionStatus
+    exit_code: int | None = strawberry.field(
+        description="0 for SUCCEEDED, else not 0; null until it ends."
+    )
+    stdout: str = strawberry.field(resolver=_stdout)
+    stderr: str = strawberry.field(resolver=_stderr)
+    output_truncated: bool = strawberry.field(
+        description=(
+            "stdout or stderr was over the limit that is kept; the head and the tail stay."
+        )
+    )
+    results: list[DisplayData] = strawberry.field(resolver=_results)
+    error: CodeError | None
+    execution_count: int | None = strawberry.field(
+        description="The interpreter's running number, as in In[3]."
+    )
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    duration_ms: float | None
+    last_seq: int = strawberry.field(
+        description="The number of the last event so far: a reader may resume from here."
+    )
+
+    @classmethod
+    def of(cls, execution: entities.ExecutionOutline) -> Self:
+        """Show an execution as it is now."""
+        return cls(
+            id=strawberry.ID(str(execution.id)),
+            entity=execution,
+            kind=ExecutionKind(execution.kind),
+            client_execution_id=execution.client_execution_id,
+            status=ExecutionStatus(execution.status),
+            exit_code=execution.exit_code,
+            output_truncated=execution.output_truncated,
+            error=None if execution.error is None else CodeError.of(execution.error),
+            execution_count=execution.execution_count,
+            created_at=execution.created_at,
+            started_at=execution.started_at,
+            finished_at=execution.finished_at,
+            duration_ms=execution.duration_ms,
+            last_seq=execution.last_seq,
+        )
+
+    @property
+    def whole(self) -> entities.Execution:
+        """All of it. Raises `TypeError` where it was read without what is large."""
+        if not isinstance(self.entity, entities.Execution):
+            raise TypeError("The execution was read without its code, output and results.")
+        return self.entity
+
+    @strawberry.field
+    async def sandbox(self, info: Info) -> "Sandbox":
+        """Load where it runs."""
+        return Sandbox.of(await resolve_sandboxes.load(info.context, self.entity.sandbox_id))
 
 
 @strawberry.type
@@ -80,7 +169,7 @@ class Sandbox(Node):
     @strawberry.field(description="Null unless RUNNING.")
     async def stats(self, info: Info) -> SandboxStats | None:
         """Measure it."""
-        stats = await resolve.stats(info.context, self.entity)
+        stats = await resolve_sandboxes.stats(info.context, self.entity)
         return None if stats is None else SandboxStats.of(stats)
 
     @strawberry.field(description="Newest first. `first` is at most 100.")
@@ -129,22 +218,3 @@ class Sandbox(Node):
         """Look for one file."""
         entry = await resolve_files.get(info.context, self.entity, path)
         return None if entry is None else File.of(self.entity.id, entry)
-
-
-@strawberry.type(description="A sandbox after a change; `deletedSandboxId` alone after a deletion.")
-class SandboxChange:
-    """The contract's `SandboxChange`."""
-
-    sandbox: Sandbox | None
-    deleted_sandbox_id: strawberry.ID | None
-    at: datetime
-
-    @classmethod
-    def of(cls, change: entities.SandboxChange) -> Self:
-        """Show a change."""
-        deleted = change.deleted_sandbox_id
-        return cls(
-            sandbox=None if change.sandbox is None else Sandbox.of(change.sandbox),
-            deleted_sandbox_id=None if deleted is None else strawberry.ID(str(deleted)),
-            at=change.at,
-        )
