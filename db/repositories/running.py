@@ -3,13 +3,12 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Unpack
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, delete, func, or_, update
 from sqlmodel import col, select
 
-from db.repositories.operations import SandboxFields, begin_operation, finish_operation
+from db.repositories.operations import OperationRepository
 from db.sessions import ServiceSession
 from db.tables import ENVIRONMENT_ENCRYPTED, ExecutionRow, PackageRow, SandboxRow
 
@@ -49,11 +48,8 @@ class UnendedExecution:
     created_at: datetime
 
 
-class RunningRepository:
+class RunningRepository(OperationRepository[ServiceSession]):
     """What the reaper, the recorder and the reconciler read and write."""
-
-    def __init__(self, session: ServiceSession) -> None:
-        self._session = session
 
     async def get(self, sandbox_id: UUID) -> SandboxRow | None:
         """Return any tenant's sandbox."""
@@ -106,39 +102,6 @@ class RunningRepository:
             select(ENVIRONMENT_ENCRYPTED).where(col(SandboxRow.id) == sandbox_id)
         )
 
-    async def begin_operation(
-        self,
-        sandbox_id: UUID,
-        *,
-        from_statuses: Collection[str],
-        to_status: str,
-        operation_id: UUID,
-        deadline: datetime,
-        take_over: bool = False,
-        **fields: Unpack[SandboxFields],
-    ) -> SandboxRow | None:
-        """Take a sandbox's operation; see `operations`."""
-        return await begin_operation(
-            self._session,
-            sandbox_id,
-            from_statuses=from_statuses,
-            to_status=to_status,
-            operation_id=operation_id,
-            deadline=deadline,
-            take_over=take_over,
-            **fields,
-        )
-
-    async def finish_operation(
-        self,
-        sandbox_id: UUID,
-        operation_id: UUID,
-        to_status: str,
-        **fields: Unpack[SandboxFields],
-    ) -> SandboxRow | None:
-        """Give the operation back; see `operations`."""
-        return await finish_operation(self._session, sandbox_id, operation_id, to_status, **fields)
-
     async def expire_operation(self, sandbox_id: UUID, operation_id: UUID) -> None:
         """Give the operation up as it is: whoever comes next may take it at once."""
         await self._session.exec(
@@ -147,15 +110,6 @@ class RunningRepository:
             .values(operation_deadline=func.now(), updated_at=func.now())
             .execution_options(synchronize_session=False)
         )
-
-    async def delete(self, sandbox_id: UUID, operation_id: UUID) -> bool:
-        """Remove a sandbox with all that hangs on it, under the operation that is held."""
-        gone = await self._session.exec(
-            delete(SandboxRow).where(
-                col(SandboxRow.id) == sandbox_id, col(SandboxRow.operation_id) == operation_id
-            )
-        )
-        return gone.rowcount > 0
 
     async def touch(self, activity: Mapping[UUID, datetime]) -> None:
         """Note when sandboxes were last active; it never goes back."""

@@ -6,11 +6,11 @@ from datetime import datetime
 from typing import Unpack
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, delete, func, literal, tuple_, update
+from sqlalchemy import ColumnElement, func, literal, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 
-from db.repositories.operations import SandboxFields, begin_operation, finish_operation
+from db.repositories.operations import OperationRepository, SandboxFields
 from db.repositories.slices import Position, Slice
 from db.sessions import TenantSession
 from db.tables import ExecutionRow, SandboxRow
@@ -57,11 +57,8 @@ class Usage:
     unended_executions: int
 
 
-class SandboxRepository:
+class SandboxRepository(OperationRepository[TenantSession]):
     """Reads and writes what row-level security shows of the sandboxes: the user's own."""
-
-    def __init__(self, session: TenantSession) -> None:
-        self._session = session
 
     async def get(self, sandbox_id: UUID) -> SandboxRow | None:
         """Return one, None where the user has none of this id."""
@@ -153,48 +150,6 @@ class SandboxRepository:
             .returning(SandboxRow)
             .execution_options(synchronize_session=False, populate_existing=True)
         )
-
-    async def begin_operation(
-        self,
-        sandbox_id: UUID,
-        *,
-        from_statuses: Collection[str],
-        to_status: str,
-        operation_id: UUID,
-        deadline: datetime,
-        take_over: bool = False,
-        **fields: Unpack[SandboxFields],
-    ) -> SandboxRow | None:
-        """Take the operation of one of the user's sandboxes; see `operations`."""
-        return await begin_operation(
-            self._session,
-            sandbox_id,
-            from_statuses=from_statuses,
-            to_status=to_status,
-            operation_id=operation_id,
-            deadline=deadline,
-            take_over=take_over,
-            **fields,
-        )
-
-    async def finish_operation(
-        self,
-        sandbox_id: UUID,
-        operation_id: UUID,
-        to_status: str,
-        **fields: Unpack[SandboxFields],
-    ) -> SandboxRow | None:
-        """Give the operation back; see `operations`."""
-        return await finish_operation(self._session, sandbox_id, operation_id, to_status, **fields)
-
-    async def delete(self, sandbox_id: UUID, operation_id: UUID) -> bool:
-        """Remove one, with its executions and packages, under the operation that is held."""
-        gone = await self._session.exec(
-            delete(SandboxRow).where(
-                col(SandboxRow.id) == sandbox_id, col(SandboxRow.operation_id) == operation_id
-            )
-        )
-        return gone.rowcount > 0
 
 
 def _where(conditions: SandboxConditions) -> list[ColumnElement[bool]]:
