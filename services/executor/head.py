@@ -112,6 +112,11 @@ def environment(layout: Layout, environ: Mapping[str, str]) -> dict[str, str]:
         "RAY_USAGE_STATS_ENABLED": "0",
         # Sandboxes are held to their memory by Docker; Ray would end them for a neighbour's.
         "RAY_memory_monitor_refresh_ms": "0",
+        # Ray's default of 15 would have an actor wait behind the sandboxes that it serves.
+        "RAY_worker_niceness": "0",
+        # Else gRPC's own threads wake up in the forks from which the doors for `ray://` are begun,
+        # and one in four of those ends with "ev_epoll1_linux.cc: Check failed" (Ray 2.60).
+        "GRPC_ENABLE_FORK_SUPPORT": "0",
         MARK: layout.instance(),
     }
 

@@ -62,7 +62,8 @@ def cluster(engine: Engine, image: str, token: Path) -> Iterator[str]:
     """Address of a Ray cluster that others run."""
     port, client_port = free_port(), free_port()
     arguments = (
-        *RAY, "-v", f"{token}:{TOKEN}:ro", "--shm-size=512m", "--entrypoint=python3", image,
+        *RAY, "-e", "GRPC_ENABLE_FORK_SUPPORT=0",
+        "-v", f"{token}:{TOKEN}:ro", "--shm-size=512m", "--entrypoint=python3", image,
         "-m", "ray.scripts.scripts", "start", "--head", "--block", f"--port={port}",
         f"--ray-client-server-port={client_port}", "--min-worker-port=0", "--max-worker-port=0",
         f"--dashboard-agent-listen-port={free_port()}", "--object-store-memory=200000000",
