@@ -8,7 +8,7 @@ one message of the simple protocol.
 import functools
 import hashlib
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
 from typing import Any, Self, cast
@@ -23,7 +23,13 @@ from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 from db.addresses import parse_address
 from db.errors import TransactionAbortedError
 from db.faults import faults_named, is_lost
-from db.sessions import DatabaseSession, DriverConnection, ServiceSession, TenantSession
+from db.sessions import (
+    DatabaseSession,
+    DriverConnection,
+    ServiceSession,
+    TenantCall,
+    TenantSession,
+)
 
 _WORKED = "sandbox_api.worked"
 
@@ -90,6 +96,24 @@ class Database:
             prologue += f"; SELECT pg_advisory_xact_lock({_lock_number(claims)})"
         return self._transaction(TenantSession, prologue)
 
+    async def call_as_tenant[T](
+        self, claims: Mapping[str, Any], carry_out: Callable[[TenantCall], Awaitable[T]]
+    ) -> T:
+        """Carry out one statement that is a transaction of its own, in one round trip.
+
+        It must bear being carried out twice: where a connection of the pool's turns out to be
+        lost, it is done again over another. Raises `DatabaseUnavailableError`.
+        """
+        text, lock = _claims_text(claims), _lock_number(claims)
+
+        async def carry(driver: DriverConnection) -> T:
+            return await carry_out(TenantCall(driver, text, lock))
+
+        with faults_named():
+            connection, found = await self._first_on(carry)
+            await connection.close()
+            return found
+
     def service_session(self) -> AbstractAsyncContextManager[ServiceSession]:
         """Begin a transaction of background work. Raises `DatabaseUnavailableError`."""
         return self._transaction(ServiceSession, _prologue("service_role", {}))
@@ -122,15 +146,25 @@ class Database:
                 await connection.close()
 
     async def _begin(self, prologue: str) -> tuple[AsyncConnection, DriverConnection]:
+        async def begin(driver: DriverConnection) -> DriverConnection:
+            await driver.execute(prologue)
+            return driver
+
+        return await self._first_on(begin)
+
+    async def _first_on[T](
+        self, ask: Callable[[DriverConnection], Awaitable[T]]
+    ) -> tuple[AsyncConnection, T]:
+        """Ask the first thing of a connection, and return both."""
         while True:
             connection = await self._engine.connect()
             driver, info = _driver_of(connection)
             # One that worked before may have died since, with the server; a new one tells.
             worked = bool(info.get(_WORKED))
             try:
-                await driver.execute(prologue)
+                answer = await ask(driver)
                 info[_WORKED] = True
-                return connection, driver
+                return connection, answer
             except BaseException as fault:
                 lost = driver.is_closed() or is_lost(fault)
                 _drop(connection)
@@ -217,14 +251,18 @@ def _prologue(role: str, claims: Mapping[str, Any]) -> str:
 
     The simple protocol has no parameters: digits can't end the literal that they stand in.
     """
-    # Postgres' JSON refuses U+0000; a user may have put it into a name in the claims.
-    text = json.dumps(dict(claims), ensure_ascii=False).replace("\\u0000", "\\ufffd")
-    digits = text.encode("utf-8", "replace").hex()
+    digits = _claims_text(claims).encode().hex()
     return (
         "BEGIN ISOLATION LEVEL READ COMMITTED; "
         f"SELECT set_config('role', '{role}', true), {LIMITS}, set_config("
         f"'request.jwt.claims', convert_from(decode('{digits}', 'hex'), 'UTF8'), true)"
     )
+
+
+def _claims_text(claims: Mapping[str, Any]) -> str:
+    # Postgres' JSON refuses U+0000; a user may have put it into a name in the claims.
+    text = json.dumps(dict(claims), ensure_ascii=False).replace("\\u0000", "\\ufffd")
+    return text.encode("utf-8", "replace").decode()
 
 
 def _lock_number(claims: Mapping[str, Any]) -> int:

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
-from db.repositories.executions import Begun, ExecutionRepository
+from db.repositories.executions import Begun, ExecutionRepository, begin_execution
 from db.tables import ExecutionRow
 from services.checks import check_key, check_sandbox_id
 from services.conversion import Submission, submission_of
@@ -26,7 +26,7 @@ from services.executor.errors import (
     SessionGoneError,
 )
 from services.executor.interface import Executor
-from services.executor.messages import EventBatch, ExecutionKind
+from services.executor.messages import EventBatch
 from services.ledger import Ledger
 from services.losses import Losses
 from services.settler import Settler
@@ -166,6 +166,13 @@ class Submitter:
                 f"The sandbox is {begun.status}, not RUNNING: start it first.",
                 status=begun.status,
             )
+        most = self._most_recent(work)
+        if most is not None and begun.recent >= most:
+            raise RateLimitedError(
+                f"{most} installations may begin in a minute: wait, or name several packages"
+                " in one.",
+                retryAfterSeconds=INSTALL_RETRY_SECONDS,
+            )
         raise QuotaExceededError(
             f"{self._bounds.unended} executions may be queued or running at once: wait for one.",
             limit="maxConcurrentExecutions",
@@ -186,32 +193,25 @@ class Submitter:
         work: Work,
         key: str | None,
     ) -> Begun:
-        async with self._transactions.of(viewer, serialized=True) as session:
-            executions = ExecutionRepository(session)
-            begun = await executions.begin(
+        begun = await self._transactions.call(
+            viewer,
+            lambda call: begin_execution(
+                call,
                 sandbox_id,
                 execution_id,
                 kind=work.kind,
                 code=work.source,
                 client_execution_id=key,
                 max_unended=self._bounds.unended,
-            )
-            if begun is not None and begun.added and isinstance(work, InstallWork):
-                await self._check_rate(executions)
+                max_recent=self._most_recent(work),
+            ),
+        )
         if begun is None:
             raise NotFoundError("There is no such sandbox.")
         return begun
 
-    async def _check_rate(self, executions: ExecutionRepository) -> None:
-        """Count with the new one in it; refused, all of it is rolled back."""
-        since = datetime.now(UTC) - timedelta(minutes=1)
-        recent = await executions.count_since(ExecutionKind.INSTALL, since)
-        if recent > self._bounds.installs_per_minute:
-            raise RateLimitedError(
-                f"{self._bounds.installs_per_minute} installations may begin in a minute:"
-                " wait, or name several packages in one.",
-                retryAfterSeconds=INSTALL_RETRY_SECONDS,
-            )
+    def _most_recent(self, work: Work) -> int | None:
+        return self._bounds.installs_per_minute if isinstance(work, InstallWork) else None
 
     async def _attach(self, viewer: Viewer, begun: Begun, work: Work) -> Submitted:
         async with self._transactions.of(viewer) as session:

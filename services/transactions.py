@@ -1,10 +1,10 @@
 """Short transactions, and the one place where a silent database becomes the product's error."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from db.engine import Database
-from db.sessions import ServiceSession, TenantSession
+from db.sessions import ServiceSession, TenantCall, TenantSession
 from services.entities import Viewer
 from services.translate import database_errors
 
@@ -26,6 +26,14 @@ class Transactions:
                 viewer.claims, serialized=serialized
             ) as session:
                 yield session
+
+    async def call[T](self, viewer: Viewer, carry_out: Callable[[TenantCall], Awaitable[T]]) -> T:
+        """Carry out one statement with the viewer's rights; see `Database.call_as_tenant`.
+
+        Raises `ServiceUnavailableError`.
+        """
+        with database_errors():
+            return await self._database.call_as_tenant(viewer.claims, carry_out)
 
     @asynccontextmanager
     async def background(self) -> AsyncIterator[ServiceSession]:

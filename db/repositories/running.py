@@ -1,8 +1,9 @@
 """Every tenant's sandboxes and executions, for background work."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
+from operator import attrgetter
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, delete, func, or_, update
@@ -10,17 +11,33 @@ from sqlmodel import col, select
 
 from db.repositories.operations import OperationRepository
 from db.sessions import ServiceSession
-from db.tables import ENVIRONMENT_ENCRYPTED, ExecutionRow, PackageRow, SandboxRow
+from db.tables import ENVIRONMENT_ENCRYPTED, SCHEMA, ExecutionRow, PackageRow, SandboxRow
 
 ALIVE_STATUSES = ("STARTING", "RUNNING", "STOPPING")
 UNENDED_STATUSES = ("QUEUED", "RUNNING")
 LOST = "LOST"
 LOST_EXIT_CODE = 1
 
+# After each execution, so without the ORM's share.
+RECORD = f"""
+UPDATE {SCHEMA}.executions SET
+    status = $2, exit_code = $3, stdout = $4, stderr = $5, output_truncated = $6, results = $7,
+    error = $8, execution_count = $9, started_at = $10, finished_at = $11, duration_ms = $12,
+    last_seq = $13, interpreter_restarted = $14
+WHERE id = $1 AND (status IN ('QUEUED', 'RUNNING') OR finished_at = $11)
+"""  # noqa: S608 # the schema's name is ours
+TOUCH = f"""
+UPDATE {SCHEMA}.sandboxes SET last_active_at = $2
+WHERE id = $1 AND coalesce(last_active_at < $2, true)
+"""  # noqa: S608 # the schema's name is ours
+
 
 @dataclass(frozen=True, slots=True)
 class ExecutionEnd:
-    """How an execution ended; texts are UTF-8, `results` and `error` JSON."""
+    """How an execution ended; texts are UTF-8, `results` and `error` JSON.
+
+    In the order of `RECORD`'s parameters.
+    """
 
     id: UUID
     status: str
@@ -36,6 +53,9 @@ class ExecutionEnd:
     duration_ms: float | None
     last_seq: int
     interpreter_restarted: bool
+
+
+_values = attrgetter(*(field.name for field in fields(ExecutionEnd)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,33 +133,16 @@ class RunningRepository(OperationRepository[ServiceSession]):
 
     async def touch(self, activity: Mapping[UUID, datetime]) -> None:
         """Note when sandboxes were last active; it never goes back."""
-        for sandbox_id, at in activity.items():
-            await self._session.exec(
-                update(SandboxRow)
-                .where(
-                    col(SandboxRow.id) == sandbox_id,
-                    func.coalesce(col(SandboxRow.last_active_at) < at, True),
-                )
-                .values(last_active_at=at)
-                .execution_options(synchronize_session=False)
-            )
+        if activity:
+            await self._session.execute_many(TOUCH, list(activity.items()))
 
     async def record_executions(self, ends: Sequence[ExecutionEnd]) -> None:
         """Write how executions ended; another end than the one written changes nothing.
 
         The same end again may hold output that came after it.
         """
-        for end in ends:
-            values = asdict(end)
-            await self._session.exec(
-                update(ExecutionRow)
-                .where(
-                    col(ExecutionRow.id) == values.pop("id"),
-                    or_(_unended(), col(ExecutionRow.finished_at) == end.finished_at),
-                )
-                .values(values)
-                .execution_options(synchronize_session=False)
-            )
+        if ends:
+            await self._session.execute_many(RECORD, [_values(end) for end in ends])
 
     async def raise_last_seq(self, execution_id: UUID, seq: int) -> None:
         """Note that a reader was told an event of this number; it never goes back."""

@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 from db.engine import Database
-from db.repositories.executions import Begun, ExecutionRepository
+from db.repositories import executions
+from db.repositories.executions import Begun
 from db.repositories.sandboxes import NewSandboxRow, SandboxRepository
 from db.tables import SandboxRow
 
@@ -63,12 +64,15 @@ async def begin_execution(
     max_unended: int = 20,
 ) -> Begun | None:
     """Ask for an execution, as `executeCode` does."""
-    async with database.tenant_session(claims_of(owner), serialized=True) as session:
-        return await ExecutionRepository(session).begin(
+    return await database.call_as_tenant(
+        claims_of(owner),
+        lambda call: executions.begin_execution(
+            call,
             sandbox_id,
             uuid4(),
             kind="CODE",
             code=code,
             client_execution_id=client_id,
             max_unended=max_unended,
-        )
+        ),
+    )
