@@ -115,8 +115,11 @@ class Channel:
             for kind, body in self._parser.feed(data):
                 payload = frames.decode(body) if body else {}
                 self._inbox.setdefault(kind, deque()).append(payload)
-                if kind == frames.EXECUTE:
+                if kind == frames.EXECUTE and threading.current_thread() is not self._main:
                     self.wake()
+            if len(data) < READ_BYTES:
+                # That was all: whoever waits for more looks again, and a look costs.
+                return
 
     def wait(self, kind: int) -> frames.Payload:
         """Wait for a frame of a kind; an interrupt ends the wait."""

@@ -19,6 +19,7 @@ from . import frames, streams
 from . import shell as shells
 from .channel import Channel
 from .clones import Clones
+from .loop import CellLoop
 
 LIBRARY = "/opt/interpreter/lib"
 PROMPT_CHARACTERS = 4096
@@ -77,8 +78,8 @@ class Interpreter:
             with contextlib.suppress(KeyboardInterrupt):
                 self._cell(request)
 
-    def _new_loop(self) -> asyncio.AbstractEventLoop:
-        loop = asyncio.new_event_loop()
+    def _new_loop(self) -> CellLoop:
+        loop = CellLoop()
         self._channel.wake = lambda: loop.call_soon_threadsafe(lambda: None)
         return loop
 
@@ -89,6 +90,10 @@ class Interpreter:
             return request
         if self._loop.is_closed():
             self._loop = self._new_loop()
+        while self._loop.wait_unused(self._channel.socket.fileno()):
+            request = self._channel.take(frames.EXECUTE)
+            if request is not None:
+                return request
         return self._loop.run_until_complete(self._wait())
 
     async def _wait(self) -> frames.Payload:

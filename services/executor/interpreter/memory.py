@@ -26,12 +26,20 @@ class MemoryLimit:
         self._data_bytes = max(memory_bytes - RESERVED_BYTES, LEAST_BYTES) if memory_bytes else 0
         self._seen = 0.0
 
+    def begin(self) -> None:
+        """Let the code begin undisturbed: the last look still holds."""
+        self._seen = time.monotonic()
+
     def follow(self, pid: int) -> None:
         """Look again, unless that was just done."""
-        now = time.monotonic()
-        if not self._data_bytes or now - self._seen < MEMORY_SECONDS:
+        if time.monotonic() - self._seen >= MEMORY_SECONDS:
+            self.look(pid)
+
+    def look(self, pid: int) -> None:
+        """Set the limit by what is mapped now."""
+        if not self._data_bytes:
             return
-        self._seen = now
+        self._seen = time.monotonic()
         # The process may be gone, or the code may have changed its limits: its own affair.
         with contextlib.suppress(OSError, ValueError):
             size, data = _mapped(pid)

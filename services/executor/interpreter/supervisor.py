@@ -137,9 +137,11 @@ class Supervisor:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGINT)
         elif kind in (frames.EXECUTE, frames.INPUT, frames.INSTALLED) and child is not None:
-            self._busy = self._busy or kind == frames.EXECUTE
+            if kind == frames.EXECUTE:
+                self._busy = True
+                self._memory.begin()
             child.incoming += frames.pack(kind, body)
-            self.read_control(child.control)
+            child.write()
 
     def _send(self, frame: bytes) -> None:
         self._outgoing += frame
@@ -165,6 +167,7 @@ class Supervisor:
         self._memory = MemoryLimit(int(self._setup.get("memory_bytes") or 0))
         self._child = Child(self._run, self._setup, self._selector)
         self._send(frames.encode(frames.READY, {"generation": self._generation}))
+        self._memory.look(self._child.pid)
 
     def _replace(self) -> None:
         """End every process but the init and this one, and fork a fresh interpreter."""
@@ -216,6 +219,7 @@ class Supervisor:
                 self._send(frames.pack(kind, body))
             if kind == frames.DONE:
                 self._busy = False
+                self._memory.look(child.pid)
             if kind in ANSWERED:
                 child.incoming += frames.pack(frames.RELAYED, b"")
                 child.write()
