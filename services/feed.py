@@ -6,8 +6,8 @@ from dataclasses import replace
 from functools import partial
 
 from services.asker import Asker, Reading
-from services.conversion import Submission
-from services.entities import ExecutionUpdate, Viewer
+from services.conversion import Submission, execution_of
+from services.entities import Execution, ExecutionUpdate, Viewer
 from services.errors import ServiceUnavailableError
 from services.execution_events import closing_events
 from services.executor.errors import ExecutorError
@@ -49,7 +49,7 @@ class Feed:
                     after = event.seq
                     execution = None
                     if isinstance(event, Finished):
-                        execution = await self._asker.complete(viewer, submission)
+                        execution = await self._complete(viewer, submission, batch)
                     yield ExecutionUpdate(submission.id, event, execution)
                 if ended:
                     return
@@ -73,6 +73,13 @@ class Feed:
                 reader_id=reading.reader_id,
             ),
         )
+
+    async def _complete(
+        self, viewer: Viewer, submission: Submission, batch: EventBatch
+    ) -> Execution | None:
+        if batch.record is not None:
+            return execution_of(submission, batch.record)
+        return await self._asker.complete(viewer, submission)
 
     async def _rest(
         self, viewer: Viewer, submission: Submission, after: int

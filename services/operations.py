@@ -46,7 +46,9 @@ class Operations:
         if self._closed:
             operation.close()
             raise ServiceUnavailableError("The server is going down: try again.")
-        task = asyncio.create_task(operation)
+        # Begun at once: most have something to do before they wait for the first time.
+        loop = asyncio.get_running_loop()
+        task = asyncio.Task(operation, loop=loop, eager_start=True)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         return task

@@ -19,7 +19,7 @@ import ray
 import requests
 from docker.models.containers import Container
 
-from services.executor import containers
+from services.executor import containers, local
 from services.executor.cgroup import MemoryGroup
 from services.executor.containers import HardenedClient, Mounts, hardening
 from services.executor.errors import ExecutorError, SandboxStartError, SessionGoneError
@@ -53,6 +53,7 @@ from services.executor.rayagents import (
     UploadResult,
 )
 from services.executor.rayagents import SessionStats as StockStats
+from services.executor.rpc import RpcServer
 from services.executor.runner import OUT_OF_MEMORY
 from services.executor.session import Session
 from services.executor.storage import SessionStorage
@@ -88,6 +89,7 @@ class SandboxExecutor(StockExecutor):
         self._cleaned = asyncio.Event()
         self._cleaned.set()
         self._watchers: list[asyncio.Task[None]] = []
+        self._calls: RpcServer | None = None
 
     def __del__(self) -> None:
         """Leave the container to `shutdown`: an actor is not garbage."""
@@ -117,10 +119,21 @@ class SandboxExecutor(StockExecutor):
         session = Session(spec, self, packages)
         await session.start()
         self._session = session
+        await self._listen(storage)
         self._watchers = [
             asyncio.create_task(self._sweep(), name="sweeper"),
             asyncio.create_task(self._watch_disk(session, storage), name="disk"),
         ]
+
+    async def _listen(self, storage: SessionStorage) -> None:
+        """Answer callers on this machine by a socket too."""
+        if self._calls is None:
+            methods = {name: getattr(self, name) for name in local.METHODS}
+            self._calls = RpcServer(storage.folder, local.SOCKET, methods)
+        try:
+            await self._calls.start()
+        except OSError as error:
+            logger.warning("no calls by a socket for session %s: %s", self.session_id, error)
 
     def _prepare(self, spec: SessionSpec) -> None:
         self._spec = spec

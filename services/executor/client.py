@@ -4,10 +4,11 @@ import asyncio
 import logging
 from collections.abc import Collection, Sequence
 from contextlib import AsyncExitStack
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from services.executor import cluster
+from services.executor import cluster, local
 from services.executor.agents import Agents
 from services.executor.cluster import ClusterSettings
 from services.executor.errors import (
@@ -34,6 +35,7 @@ from services.executor.messages import (
     SessionTrace,
 )
 from services.executor.rayagents import ACTOR_NAMESPACE, ACTOR_PREFIX
+from services.executor.rpc import RpcClosedError
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +59,7 @@ class RayExecutor:
         self._settings = settings
         self._agents = Agents(settings)
         self._handles: dict[str, Any] = {}
+        self._local = local.LocalCalls(Path(settings.node_data_dir))
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -77,6 +80,7 @@ class RayExecutor:
 
     async def aclose(self) -> None:
         """Disconnect; idempotent."""
+        self._local.close()
         await self._stack.aclose()
 
     # Life.
@@ -93,6 +97,7 @@ class RayExecutor:
             await self._end(spec.session_id, spec.node_id)
             raise
         self._handles[spec.session_id] = handle
+        self._local.expect(spec.session_id)
         return info
 
     async def _present(self, spec: SessionSpec) -> Any | None:  # noqa: ANN401
@@ -171,7 +176,7 @@ class RayExecutor:
     async def stop(self, session_id: str, node_id: str | None) -> tuple[ExecutionRecord, ...]:
         """End actor and container, keep the folders."""
         # Another process may have replaced the actor that this one knows.
-        self._handles.pop(session_id, None)
+        self._forget(session_id)
         handle = await self._find(session_id)
         unrecorded: tuple[ExecutionRecord, ...] = ()
         if handle is not None and hasattr(handle, "shutdown"):
@@ -184,7 +189,7 @@ class RayExecutor:
 
     async def _end(self, session_id: str, node_id: str | None) -> None:
         """Make sure that no actor is left, nor a container where Docker answers."""
-        self._handles.pop(session_id, None)
+        self._forget(session_id)
         await self._end_actors(session_id)
         try:
             await self._agents.remove_container(session_id, node_id)
@@ -216,6 +221,10 @@ class RayExecutor:
 
     # Calls.
 
+    def _forget(self, session_id: str) -> None:
+        self._handles.pop(session_id, None)
+        self._local.leave(session_id)
+
     async def _find(self, session_id: str) -> Any | None:  # noqa: ANN401
         handle = self._handles.get(session_id)
         if handle is None:
@@ -225,6 +234,18 @@ class RayExecutor:
         return handle
 
     async def _call(self, session_id: str, seconds: float, method: str, *arguments: object) -> Any:  # noqa: ANN401
+        """Call the session, by the short way where that is there."""
+        if method in local.METHODS:
+            try:
+                return await self._local.call(session_id, seconds, method, *arguments)
+            except (RpcClosedError, SessionGoneError):
+                # Ray knows what has become of it.
+                self._local.leave(session_id)
+        return await self._call_actor(session_id, seconds, method, *arguments)
+
+    async def _call_actor(
+        self, session_id: str, seconds: float, method: str, *arguments: object
+    ) -> Any:  # noqa: ANN401
         """Call the session's actor; the next one where another process has replaced it."""
         handle = await self._find(session_id)
         if handle is None:

@@ -241,7 +241,6 @@ class Execution:
     ) -> EventBatch:
         """Wait for events after `after`."""
         events = await self.log.read(after, max_bytes, wait_seconds, reader_id)
-        ended = bool(events) and isinstance(events[-1], Finished)
-        if self.log.ended and after >= self.log.last_seq:
-            ended = True
-        return EventBatch(self.id, events, ended)
+        if events and isinstance(events[-1], Finished):
+            return EventBatch(self.id, events, ended=True, record=self.record())
+        return EventBatch(self.id, events, self.log.ended and after >= self.log.last_seq)

@@ -7,7 +7,7 @@ so that a message means the same on any node.
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 """Bumped with any change that an actor of an older version would misread."""
 
 JSON = None | bool | int | float | str | list["JSON"] | dict[str, "JSON"]
@@ -160,6 +160,8 @@ class EventBatch:
     events: tuple[Event, ...]
     ended: bool
     """Whether the last of `events` is the execution's last, so that a reader may leave."""
+    record: "ExecutionRecord | None" = None
+    """The complete record, beside the last event."""
 
 
 @dataclass(frozen=True, slots=True)

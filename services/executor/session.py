@@ -38,6 +38,8 @@ logger = logging.getLogger(__name__)
 FIRST_EVENTS_SECONDS = 0.02
 """How long `execute` waits for more than the queueing to tell with its answer."""
 FIRST_EVENTS_BYTES = 256 * 1024
+LINGER_SECONDS = 0.025
+"""How long ends wait for others, so that one transaction records what came in quick succession."""
 ADDRESS_SPACE_BYTES = 1400 * 1024 * 1024
 STARTED_SEQ = 2
 
@@ -54,7 +56,6 @@ class Session:
         self.failed = False
         self._registry = Registry()
         self._queue: deque[tuple[Execution, ExecuteRequest, bool]] = deque()
-        self._queued = asyncio.Event()
         self._current: Execution | None = None
         self._packages = packages
         self._installs: set[asyncio.Task[None]] = set()
@@ -84,8 +85,6 @@ class Session:
     async def start(self) -> None:
         """Bring container and interpreter up. Raises `SandboxStartError`."""
         await self._runner.supervision.ensure()
-        if self._worker is None:
-            self._worker = asyncio.create_task(self._work(), name="queue")
         self.touch()
 
     def touch(self) -> None:
@@ -115,15 +114,15 @@ class Session:
         execution.log.expect(request.reader_id)
         execution.queue(len(self._queue) + (self._current is not None))
         self._queue.append((execution, request, shell))
-        self._queued.set()
+        if self._worker is None or self._worker.done():
+            # Begun at once, for each turn of the loop is a tenth of the way to the first output.
+            loop = asyncio.get_running_loop()
+            self._worker = asyncio.Task(self._work(), loop=loop, name="queue", eager_start=True)
         return execution
 
     async def _work(self) -> None:
         """Run what is queued, first in, first out."""
-        while True:
-            while not self._queue:
-                self._queued.clear()
-                await self._queued.wait()
+        while self._queue:
             execution, request, shell = self._queue.popleft()
             self._current = execution
             try:
@@ -253,12 +252,15 @@ class Session:
         """Forget what is recorded and wait for something new to record."""
         self._registry.acknowledge(acknowledged)
         collected = self._collected(packages_version)
-        if _is_news(collected) or wait_seconds <= 0:
+        if wait_seconds <= 0 or collected.stopped_reason is not None:
             return collected
-        self._registry.news.clear()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(wait_seconds):
-                await self._registry.news.wait()
+        if not _is_news(collected):
+            self._registry.news.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_seconds):
+                    await self._registry.news.wait()
+        if self.stopped_reason is None:
+            await asyncio.sleep(LINGER_SECONDS)
         return self._collected(packages_version)
 
     def _collected(self, packages_version: int) -> Collected:
@@ -322,9 +324,7 @@ async def _first_events(execution: Execution, reader_id: str) -> EventBatch:
 
 
 def _is_news(collected: Collected) -> bool:
-    return bool(
-        collected.ended or collected.packages is not None or collected.stopped_reason is not None
-    )
+    return bool(collected.ended) or collected.packages is not None
 
 
 def _rlimits(spec: SessionSpec) -> dict[str, int]:

@@ -38,13 +38,11 @@ class SessionStorage:
 
     def __init__(self, root: Path, session_id: str, limits: SessionLimits) -> None:
         """Name the folders below the node's data folder; nothing is touched yet."""
-        if not _SESSION_ID.fullmatch(session_id):
-            raise ValueError(f"not a session id: {session_id!r}")
         # As the kernel will name it, so that mounts are recognised.
         self.root = root.resolve()
         self.session_id = session_id
         self.limits = limits
-        self.folder = sandboxes_folder(self.root) / session_id
+        self.folder = session_folder(self.root, session_id)
         self.image = self.folder / "disk.img"
         self.disk = self.folder / "disk"
         self.workspace = self.disk / "workspace"
@@ -187,6 +185,13 @@ class SessionStorage:
 def sandboxes_folder(root: Path) -> Path:
     """Return the folder below the node's data folder that holds all sessions' folders."""
     return root / "sandboxes"
+
+
+def session_folder(root: Path, session_id: str) -> Path:
+    """Return the folder of one session. Raises `ValueError` where that is no session's id."""
+    if not _SESSION_ID.fullmatch(session_id):
+        raise ValueError(f"not a session id: {session_id!r}")
+    return sandboxes_folder(root) / session_id
 
 
 def stored_sessions(root: Path, instance: str) -> Sequence[str]:
