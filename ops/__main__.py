@@ -7,12 +7,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Callable
 
 from ops import api, api_image, setup, venv
 from ops.check import check
 from ops.image import Base
-from ops.layout import REPOSITORY
+from ops.layout import REPOSITORY, Layout
 from ops.lock import MACHINE_LOCK, exclusive
 from ops.privileges import require_root
 from ops.process import CommandError
@@ -24,6 +25,8 @@ from ops.uv import Uv
 
 OLDEST_PYTHON = (3, 9)
 TEST_DATA_DIR = ".data-test"
+# Tests wait more than they work: two cores serve two workers, each with a stack of its own.
+TEST_LANES = 2
 
 
 def _setup(_: Sequence[str]) -> int:
@@ -60,12 +63,25 @@ def _test(arguments: Sequence[str]) -> int:
     try:
         return 0 if check() and _pytest(arguments) == 0 else 1
     finally:
-        stop(settings.layout)
+        for layout in _test_layouts(settings):
+            stop(layout)
 
 
 def _pytest(arguments: Sequence[str]) -> int:
-    selection = () if arguments else ("-m", "not long")
-    return _python("pytest", *selection, *arguments)
+    if arguments:
+        return _python("pytest", *arguments)
+    lanes = ("--numprocesses", str(TEST_LANES), "--dist", "loadfile")
+    return _python("pytest", "-m", "not long", *lanes)
+
+
+def _test_layouts(settings: Settings) -> list[Layout]:
+    """The instances that tests use: one in this process, or one a worker of pytest's."""
+    base = settings.layout.data_dir
+    return [settings.layout] + [
+        Layout.of(f"{base}-gw{number}")
+        for number in range(TEST_LANES)
+        if Path(f"{base}-gw{number}").exists()
+    ]
 
 
 def _check(_: Sequence[str]) -> int:

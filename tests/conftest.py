@@ -1,12 +1,23 @@
 """What all tests share: one real stack, one API process, users of their own."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support import lanes
 from tests.support.api import Api
-from tests.support.stack import Server, Stack, running_server, running_stack
+from tests.support.stack import DEFAULT_DATA_DIR, Server, Stack, running_server, running_stack
+
+# Before anything reads it, which collecting the tests does.
+lanes.choose_data_dir(DEFAULT_DATA_DIR)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Let a test that disturbs the whole machine run while no other does."""
+    with lanes.turn(alone=item.get_closest_marker("alone") is not None):
+        return (yield)
 
 
 @pytest.fixture(scope="session")

@@ -74,10 +74,7 @@ class Runner:
             execution.finish(lost(error.message.rstrip("."), name="SandboxNotStarted"))
             return
         self._run += 1
-        self._current = execution
-        self._verdict = asyncio.get_running_loop().create_future()
-        self._poke = asyncio.get_running_loop().create_future()
-        execution.start()
+        # Before all else, for the sandbox has the longest way to go.
         self.supervision.send(
             frames.EXECUTE,
             {
@@ -88,6 +85,10 @@ class Runner:
                 "packages": self.packages_version,
             },
         )
+        self._current = execution
+        self._verdict = asyncio.get_running_loop().create_future()
+        self._poke = asyncio.get_running_loop().create_future()
+        execution.start()
         watch = asyncio.create_task(self._watch_memory(), name="memory")
         try:
             verdict = await self._await_verdict(execution, request.timeout_seconds)

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 from ops.layout import REPOSITORY
+from tests.support.postgres import install_debian
 from tests.support.stack import Server, Stack
 
 APOLLO = REPOSITORY / "examples" / "apollo"
@@ -14,8 +15,8 @@ APOLLO = REPOSITORY / "examples" / "apollo"
 def _node() -> None:
     """Have Node, from Debian where it is missing."""
     if shutil.which("npm") is None:
-        subprocess.run(["apt-get", "update", "-qq"], check=True)
-        subprocess.run(["apt-get", "install", "-y", "-qq", "nodejs", "npm"], check=True)
+        install_debian("nodejs")
+        install_debian("npm")
 
 
 def test_apollo_client_sees_output_live(stack: Stack, server: Server, tmp_path: Path) -> None:

@@ -134,6 +134,7 @@ def test_starts_again_after_being_killed(engine: Engine, base_image: str) -> Non
     engine.docker("network", "rm", "left-network")
 
 
+@pytest.mark.long
 def test_the_local_base_is_made_from_nothing(engine: Engine) -> None:
     """Where no registry answers, debootstrap makes a base whose Python is whole."""
     engine.docker("rmi", LOCAL_BASE)

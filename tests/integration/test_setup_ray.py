@@ -86,6 +86,7 @@ def test_both_doors_open_to_the_token(layout: Layout, running: head.Head) -> Non
         assert float(done.stdout) >= 1
 
 
+@pytest.mark.long
 @pytest.mark.timeout(400)
 def test_idle_sandboxes_fit_and_know_nothing_of_our_environment(
     layout: Layout, monkeypatch: pytest.MonkeyPatch

@@ -20,6 +20,7 @@ import asyncpg
 
 from db import embedded, migrate
 from db.embedded.places import ServerUser
+from tests.support.lanes import installing
 
 DEBIAN_BINARIES = Path("/usr/lib/postgresql/15/bin")
 ADMIN_PATH = "/usr/sbin:/usr/bin"
@@ -184,11 +185,12 @@ def install_debian(package: str) -> None:
     """Install one of Debian's packages. Raises `CalledProcessError`."""
     sudo = [] if os.geteuid() == 0 else ["sudo", "--non-interactive"]
     environment = ["env", "DEBIAN_FRONTEND=noninteractive"]
-    for arguments in (
-        ["update", "--quiet"],
-        ["install", "--yes", "--quiet", "--no-install-recommends", package],
-    ):
-        subprocess.run([*sudo, *environment, "apt-get", *arguments], check=True)
+    with installing():
+        for arguments in (
+            ["update", "--quiet"],
+            ["install", "--yes", "--quiet", "--no-install-recommends", package],
+        ):
+            subprocess.run([*sudo, *environment, "apt-get", *arguments], check=True)
 
 
 def _unprivileged_user() -> ServerUser:

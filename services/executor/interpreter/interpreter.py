@@ -141,8 +141,8 @@ class Interpreter:
             outcome |= {"exit_code": 130 if stopped else 1, "raised": type(error).__name__}
         if self._channel.foreign:
             return
-        self._clones.end()
         streams.flush(*self._outputs)
+        self._clones.end()
         self._channel.send(frames.DONE, outcome)
 
     def _prepare(self, request: frames.Payload) -> None:
