@@ -2,11 +2,12 @@
 
 import strawberry
 from graphql import GraphQLError
-from strawberry.extensions import MaxAliasesLimiter
+from strawberry.extensions import AddValidationRules
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
 
-from schema.documents import MAX_ALIASES, DocumentCache, KnownDocuments
+from schema.aliases import AliasLimit
+from schema.documents import DocumentCache, KnownDocuments
 from schema.enums import ErrorCode
 from schema.errors import client_error
 from schema.events import EVENT_TYPES
@@ -37,7 +38,7 @@ def build_schema() -> Schema:
         subscription=Subscription,
         types=[*EVENT_TYPES, ErrorCode],
         extensions=[
-            lambda: MaxAliasesLimiter(max_alias_count=MAX_ALIASES),
+            lambda: AddValidationRules([AliasLimit]),
             lambda: DocumentCache(known),
         ],
         config=StrawberryConfig(scalar_map=SCALARS),

@@ -20,7 +20,6 @@ from services.errors import ErrorCode
 MAX_DOCUMENTS = 512
 MAX_TOKENS = 2_500
 """Validation takes time with the square of what one selection holds."""
-MAX_ALIASES = 100
 MAX_DOCUMENT_CHARACTERS = 16_384
 """Longer documents are parsed each time, so that nobody fills the memory with them."""
 
