@@ -10,7 +10,11 @@ import pytest
 from ops.engine import forget_pid, forget_socket
 
 
-@pytest.mark.parametrize("content", ["4194300", "no number", "", str(os.getpid())])
+@pytest.mark.parametrize(
+    "content",
+    ["4194300", "no number", "", str(os.getpid())],
+    ids=["gone", "no number", "empty", "another program's"],
+)
 def test_stale_pid_files_go(tmp_path: Path, content: str) -> None:
     """A pid file goes where its process is gone, is another program, or was never named."""
     path = tmp_path / "docker.pid"
