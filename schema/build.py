@@ -2,11 +2,9 @@
 
 import strawberry
 from graphql import GraphQLError
-from strawberry.extensions import AddValidationRules
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
 
-from schema.aliases import AliasLimit
 from schema.documents import DocumentCache, KnownDocuments
 from schema.enums import ErrorCode
 from schema.errors import client_error
@@ -37,9 +35,7 @@ def build_schema() -> Schema:
         mutation=Mutation,
         subscription=Subscription,
         types=[*EVENT_TYPES, ErrorCode],
-        extensions=[
-            lambda: AddValidationRules([AliasLimit]),
-            lambda: DocumentCache(known),
-        ],
+        # One alone: each costs every operation and every event its hooks.
+        extensions=[lambda: DocumentCache(known)],
         config=StrawberryConfig(scalar_map=SCALARS),
     )

@@ -15,6 +15,7 @@ from graphql import (
 from strawberry.extensions import SchemaExtension
 from strawberry.schema.schema import validate_document
 
+from schema.aliases import AliasLimit
 from services.errors import ErrorCode
 
 MAX_DOCUMENTS = 512
@@ -81,7 +82,7 @@ class DocumentCache(SchemaExtension):
                 found = validate_document(
                     context.schema._schema,  # noqa: SLF001 - graphql-core's schema has no other way
                     known.document,
-                    context.validation_rules,
+                    (*context.validation_rules, AliasLimit),
                 )
                 known.errors = [_as_validation_error(error) for error in found]
             # A list of its own for each operation: the errors in it are replaced on the way out.
