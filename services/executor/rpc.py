@@ -101,8 +101,8 @@ class RpcConnection(_Peer):
         number = next(self._numbers)
         future = asyncio.get_running_loop().create_future()
         self._calls[number] = future
-        self.send(number, method, arguments)
         try:
+            self.send(number, method, arguments)
             async with asyncio.timeout(seconds):
                 return await future
         finally:
@@ -179,12 +179,16 @@ class RpcServer:
             return
         (self._folder / self._name).unlink(missing_ok=True)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        with _short(self._folder) as folder:
-            listener.bind(f"{folder}/{self._name}")
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_unix_server(
-            lambda: _Service(self._methods), sock=listener, backlog=BACKLOG
-        )
+        try:
+            with _short(self._folder) as folder:
+                listener.bind(f"{folder}/{self._name}")
+            loop = asyncio.get_running_loop()
+            self._server = await loop.create_unix_server(
+                lambda: _Service(self._methods), sock=listener, backlog=BACKLOG
+            )
+        except BaseException:
+            listener.close()
+            raise
 
     async def aclose(self) -> None:
         """Listen no more; idempotent. Connections end with the process."""

@@ -11,9 +11,14 @@ from db.engine import Database
 from db.repositories.executions import ExecutionRepository
 from db.repositories.sandboxes import SandboxConditions, SandboxRepository
 from tests.support.postgres import supabase_server, transaction_pooler
-from tests.support.records import begin_execution, claims_of, run_sandbox
+from tests.support.records import ask_bare, begin_execution, claims_of, run_sandbox
 
 CLIENTS = 8
+BARE = (
+    "SELECT current_user = session_user,"
+    " coalesce(current_setting('request.jwt.claims', true), ''),"
+    " (SELECT count(*) FROM pg_prepared_statements WHERE name <> '')"
+)
 
 
 @pytest.fixture(scope="module")
@@ -66,3 +71,24 @@ async def test_nothing_is_left_on_the_server(url: str) -> None:
 
     assert row is not None
     assert (row["named"], row["who"]) == (0, None)
+
+
+async def test_calls_leave_nothing_on_the_server(url: str) -> None:
+    """Calls of many users go over the same server connections, and none meets another's rights."""
+    await migrate.upgrade(url)
+    async with Database(url, pool_size=CLIENTS) as database:
+        users = [uuid4() for _ in range(CLIENTS)]
+        rows = [await run_sandbox(database, user) for user in users]
+
+        async def work(number: int) -> None:
+            theirs = rows[number - 1].id
+            for unended in range(10):
+                begun = await begin_execution(database, users[number], rows[number].id)
+                assert begun is not None
+                assert (begun.added, begun.unended) == (True, unended)
+                assert await begin_execution(database, users[number], theirs) is None
+
+        await asyncio.gather(*(work(number) for number in range(CLIENTS)))
+        bare = await asyncio.gather(*(ask_bare(database, BARE) for _ in range(CLIENTS)))
+
+    assert {tuple(row.values()) for row in bare} == {(True, "", 0)}

@@ -331,6 +331,82 @@ async def test_begin_with_a_known_client_id(database: Database) -> None:
     assert (other.execution_id, other.added) == (None, False)
 
 
+async def test_begin_the_same_again(database: Database) -> None:
+    """The same execution again is known by its id, whatever its sandbox or the limits say now."""
+    user, name = uuid4(), uuid4()
+    row = await run_sandbox(database, user)
+    first = await begin_execution(database, user, row.id, execution_id=name, client_id="c")
+    again = [
+        await begin_execution(database, user, row.id, execution_id=name, client_id="c"),
+        await begin_execution(database, user, row.id, execution_id=name),
+        await begin_execution(database, user, row.id, execution_id=name, max_unended=1),
+        await begin_execution(database, user, row.id, execution_id=name, max_recent=0),
+    ]
+    async with database.tenant_session(claims_of(user)) as session:
+        await SandboxRepository(session).begin_operation(
+            row.id,
+            from_statuses=["RUNNING"],
+            to_status="STOPPING",
+            operation_id=uuid4(),
+            deadline=soon(),
+        )
+        assert await ExecutionRepository(session).count(row.id) == 1
+    again.append(await begin_execution(database, user, row.id, execution_id=name))
+
+    assert first is not None
+    assert (first.execution_id, first.added) == (name, True)
+    assert [(each.execution_id, each.added) for each in again if each] == [(name, False)] * 5
+
+
+async def test_begin_the_same_at_once(database: Database) -> None:
+    """Of one execution sent eight times at once, one is added, and all are told its id."""
+    user, name = uuid4(), uuid4()
+    row = await run_sandbox(database, user)
+    begun = await asyncio.gather(
+        *(begin_execution(database, user, row.id, execution_id=name) for _ in range(8))
+    )
+
+    assert [each.execution_id for each in begun if each] == [name] * 8
+    assert sum(each.added for each in begun if each) == 1
+
+
+async def test_begin_in_another_tenants_sandbox(database: Database) -> None:
+    """A sandbox of somebody else's is as good as none: nothing is told or added."""
+    owner, user, name = uuid4(), uuid4(), uuid4()
+    row = await run_sandbox(database, owner)
+    await begin_execution(database, owner, row.id, execution_id=name, client_id="theirs")
+
+    assert await begin_execution(database, user, row.id) is None
+    assert await begin_execution(database, user, row.id, execution_id=name) is None
+    assert await begin_execution(database, user, row.id, client_id="theirs") is None
+    assert await begin_execution(database, user, uuid4()) is None
+    async with database.tenant_session(claims_of(owner)) as session:
+        assert await ExecutionRepository(session).count(row.id) == 1
+
+
+async def test_begin_up_to_the_rate(database: Database) -> None:
+    """As many of a kind begin in a minute as are allowed, all the user's sandboxes together."""
+    user = uuid4()
+    rows = [await run_sandbox(database, user), await run_sandbox(database, user)]
+    await begin_execution(database, user, rows[0].id)
+    await begin_execution(database, uuid4(), rows[0].id, kind="INSTALL")
+    begun = [
+        await begin_execution(database, user, rows[i % 2].id, kind="INSTALL", max_recent=2)
+        for i in range(3)
+    ]
+    code = await begin_execution(database, user, rows[0].id)
+
+    assert [(each.added, each.recent) for each in begun if each] == [
+        (True, 0),
+        (True, 1),
+        (False, 2),
+    ]
+    assert begun[2] is not None
+    assert begun[2].execution_id is None
+    assert code is not None
+    assert (code.added, code.recent) == (True, 0)
+
+
 async def test_begin_up_to_the_limit(database: Database) -> None:
     """Of 30 executions at once over two sandboxes, as many begin as the limit allows."""
     user = uuid4()

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
 from sqlalchemy import exc, select
 from sqlmodel import col
@@ -16,13 +17,34 @@ from db.errors import (
     TransactionAbortedError,
     UnstorableValueError,
 )
+from db.repositories.executions import ExecutionRepository
 from db.repositories.sandboxes import SandboxConditions, SandboxRepository
 from db.tables import LeaseRow
 from tests.support.postgres import SERVERS, PostgresServer, TestDatabase
-from tests.support.records import a_sandbox, begin_execution, claims_of, insert_sandbox, run_sandbox
+from tests.support.records import (
+    a_sandbox,
+    ask_bare,
+    begin_execution,
+    claims_of,
+    insert_sandbox,
+    run_sandbox,
+)
+from tests.support.sessions import until
 from tests.support.turns import counted
 
+WAITING = (
+    "SELECT FROM pg_locks JOIN pg_database ON oid = database"
+    " WHERE datname = current_database() AND locktype = 'advisory' AND NOT granted"
+)
 WHO = "SELECT current_user, auth.uid(), pg_backend_pid(), current_setting('request.jwt.claims')"
+
+BARE = (
+    "SELECT current_user = session_user AS own, pg_backend_pid() AS pid,"
+    " coalesce(current_setting('request.jwt.claims', true), '') AS claims,"
+    " current_setting('lock_timeout') AS lock_timeout,"
+    " (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid())"
+    " AS locks"
+)
 
 
 @pytest.fixture(scope="module", params=SERVERS)
@@ -63,6 +85,34 @@ async def test_role_and_claims_end_with_the_transaction(single: Database) -> Non
     assert service is not None
     assert (service["current_user"], service["uid"]) == ("service_role", None)
     assert len({row["pg_backend_pid"] for row in [*seen, service] if row}) == 1
+
+
+async def test_role_and_claims_end_with_the_call(single: Database) -> None:
+    """A function that takes a user's rights on leaves none, nor its lock, on the connection."""
+    user = uuid4()
+    row = await run_sandbox(single, user)
+    before = await ask_bare(single, BARE)
+    begun = await begin_execution(single, user, row.id)
+    after = await ask_bare(single, BARE)
+
+    assert begun is not None
+    assert begun.added
+    assert after == before
+    assert (after["own"], after["claims"], after["locks"]) == (True, "", 0)
+
+
+async def test_a_call_that_fails(single: Database) -> None:
+    """What a failed call did is undone, and nobody meets its role or claims afterwards."""
+    user, other, theirs = uuid4(), uuid4(), uuid4()
+    row, their_row = await run_sandbox(single, user), await run_sandbox(single, other)
+    await begin_execution(single, other, their_row.id, execution_id=theirs)
+    with pytest.raises(asyncpg.UniqueViolationError):
+        await begin_execution(single, user, row.id, execution_id=theirs)
+    after = await ask_bare(single, BARE)
+
+    assert (after["own"], after["claims"], after["locks"]) == (True, "", 0)
+    async with single.tenant_session(claims_of(user)) as session:
+        assert (await SandboxRepository(session).usage()).unended_executions == 0
 
 
 async def test_error_rolls_back(single: Database) -> None:
@@ -118,6 +168,36 @@ async def test_cancelled_in_a_statement(single: Database) -> None:
         # The lock is free again, so that the server has given the transaction up, too.
         async with single.tenant_session(claims_of(user), serialized=True) as session:
             assert await SandboxRepository(session).count(SandboxConditions()) == 0
+
+
+async def test_cancelled_in_a_call(made: TestDatabase) -> None:
+    """A call that is cancelled leaves a pool that works; the server carries it out, or nothing."""
+    user = uuid4()
+    async with Database(made.url, pool_size=2) as database:
+        row = await run_sandbox(database, user)
+        async with database.tenant_session(claims_of(user), serialized=True) as session:
+
+            async def waiting() -> bool:
+                return await session.fetch_row(WAITING) is not None
+
+            task = asyncio.create_task(begin_execution(database, user, row.id))
+            await until(waiting)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+        async with asyncio.timeout(5):
+            begun = await begin_execution(database, user, row.id)
+        async with database.tenant_session(claims_of(user)) as session:
+            number = await ExecutionRepository(session).count(row.id)
+        bare = await ask_bare(database, BARE)
+
+    assert begun is not None
+    assert begun.added
+    # Whoever waits for the lock gets it in turn: a call cut off before ours is done by then.
+    assert number == begun.unended + 1
+    assert number in (1, 2)
+    assert (bare["own"], bare["claims"], bare["locks"]) == (True, "", 0)
 
 
 async def test_cancelled_between_statements(single: Database) -> None:
@@ -229,6 +309,24 @@ async def test_connections_that_were_cut(made: TestDatabase) -> None:
             await asyncio.gather(*(database.ping() for _ in range(8)))
 
 
+async def test_a_call_over_a_connection_that_was_cut(made: TestDatabase) -> None:
+    """A call that meets a dead connection is made over another, and adds what it adds once."""
+    user = uuid4()
+    async with Database(made.url, pool_size=4) as database:
+        row = await run_sandbox(database, user)
+        for number in range(3):
+            await asyncio.gather(*(database.ping() for _ in range(4)))
+            await made.server.run(
+                made.name,
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()",
+            )
+            begun = await begin_execution(database, user, row.id)
+
+            assert begun is not None
+            assert (begun.added, begun.unended) == (True, number)
+
+
 async def test_restart(made: TestDatabase) -> None:
     """While the server is down, it is unavailable; afterwards all works by itself."""
     user = uuid4()
@@ -290,8 +388,8 @@ async def test_errors_show_no_values(single: Database) -> None:
     assert b"s3cr3t".hex() not in str(failed.value)
 
 
-async def test_three_round_trips(made: TestDatabase) -> None:
-    """The hot path asks the server three times: begin, the statement, commit."""
+async def test_round_trips(made: TestDatabase) -> None:
+    """The hot path asks the server once, a session three times: begin, the statement, commit."""
     user = uuid4()
     socket = made.server.sockets / ".s.PGSQL.5432"
     with tempfile.TemporaryDirectory() as folder:
@@ -302,9 +400,18 @@ async def test_three_round_trips(made: TestDatabase) -> None:
             ) as database,
         ):
             row = await run_sandbox(database, user)
-            # Each statement is prepared once a connection.
-            await begin_execution(database, user, row.id)
-            before = turns.number
-            await begin_execution(database, user, row.id)
 
-            assert turns.number - before == 3
+            async def look() -> None:
+                async with database.tenant_session(claims_of(user)) as session:
+                    await SandboxRepository(session).get(row.id)
+
+            async def begin() -> None:
+                await begin_execution(database, user, row.id)
+
+            for work, asked in ((begin, 1), (look, 3)):
+                # Each statement is prepared once a connection.
+                await work()
+                before = turns.number
+                await work()
+
+                assert turns.number - before == asked

@@ -12,7 +12,7 @@ from services.executor.messages import (
     Queued,
     Started,
 )
-from tests.support.sessions import Desk, Lab
+from tests.support.sessions import Desk, Lab, until
 
 FAILED, SUCCEEDED = ExecutionStatus.FAILED, ExecutionStatus.SUCCEEDED
 
@@ -44,6 +44,55 @@ print(handle.read(), end=""); print(seen, await task)
     run = await desk.run(use)
 
     assert run.succeeded().stdout == "42 4 3 1 1\nline one\nline two\n[True] came\n"
+
+
+BEGUN = {
+    "task": """
+async def later(): await asyncio.sleep(0.05); came()
+task = asyncio.create_task(later()); await asyncio.sleep(0)
+""",
+    "task of code without await": """
+async def later(): came()
+task = asyncio.get_event_loop().create_task(later())
+""",
+    "timer": "timer = asyncio.get_event_loop().call_later(0.05, came)",
+    "coroutine of a thread's": """
+async def later(): came()
+loop = asyncio.get_event_loop()
+threading.Timer(0.2, lambda: asyncio.run_coroutine_threadsafe(later(), loop)).start()
+""",
+    "callback of a thread's": """
+loop = asyncio.get_event_loop()
+threading.Timer(0.2, lambda: loop.call_soon_threadsafe(came)).start()
+""",
+    "reader": """
+read, write = os.pipe()
+asyncio.get_event_loop().add_reader(read, lambda: (os.read(read, 1), came()))
+threading.Timer(0.2, lambda: os.write(write, b"x")).start()
+""",
+    "thread after the loop was closed": """
+asyncio.get_event_loop().close()
+threading.Timer(0.2, came).start()
+""",
+}
+
+
+@pytest.mark.parametrize("code", BEGUN.values(), ids=BEGUN)
+async def test_what_a_cell_began_goes_on_after_it(desk: Desk, code: str) -> None:
+    """Tasks, timers and readers go on while no cell runs, be they the loop's first or not."""
+    setup = "import asyncio, os, threading\ndef came(): print('came', flush=True)\n"
+    await desk.executor.restart(desk.id)
+    for _ in range(2):
+        execution = await desk.submit(setup + code)
+
+        async def printed(execution: str = execution) -> bool:
+            return "came" in (await desk.executor.record(desk.id, execution)).stdout
+
+        await until(printed, seconds=10)
+        record = await desk.ended(execution)
+
+        assert (record.status, record.stdout) == (SUCCEEDED, "came\n")
+        assert await desk.value("import asyncio; await asyncio.sleep(0, 'well')") == "'well'"
 
 
 async def test_events_come_in_their_order(desk: Desk) -> None:

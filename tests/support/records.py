@@ -3,7 +3,9 @@
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
-from db.engine import Database
+import asyncpg
+
+from db.engine import Database, _driver_of
 from db.repositories import executions
 from db.repositories.executions import Begun
 from db.repositories.sandboxes import NewSandboxRow, SandboxRepository
@@ -59,9 +61,12 @@ async def begin_execution(
     owner: UUID,
     sandbox_id: UUID,
     *,
+    execution_id: UUID | None = None,
+    kind: str = "CODE",
     code: bytes = b"1",
     client_id: str | None = None,
     max_unended: int = 20,
+    max_recent: int | None = None,
 ) -> Begun | None:
     """Ask for an execution, as `executeCode` does."""
     return await database.call_as_tenant(
@@ -69,10 +74,20 @@ async def begin_execution(
         lambda call: executions.begin_execution(
             call,
             sandbox_id,
-            uuid4(),
-            kind="CODE",
+            execution_id or uuid4(),
+            kind=kind,
             code=code,
             client_execution_id=client_id,
             max_unended=max_unended,
+            max_recent=max_recent,
         ),
     )
+
+
+async def ask_bare(database: Database, statement: str) -> asyncpg.Record:
+    """Ask over one of the pool's connections, with no rights but those that it came with."""
+    async with database._engine.connect() as connection:
+        driver, _ = _driver_of(connection)
+        row = await driver.fetchrow(statement)
+    assert row is not None
+    return row
