@@ -153,6 +153,10 @@ class _Service(_Peer):
             self.send(number, await self._methods[method](*arguments), None)
         except ExecutorError as error:
             self.send(number, None, error)
+        except asyncio.CancelledError:
+            # By its caller, who does not listen any more, or by the method itself.
+            self.send(number, None, RpcFaultError("the call was cancelled"))
+            raise
         except Exception as error:
             logger.exception("%s failed on our side", method)
             self.send(number, None, RpcFaultError(f"{type(error).__name__}: {error}"))
