@@ -68,6 +68,8 @@ class Settings(BaseSettings):
     package_index_url: str | None = None
     installs_per_minute: PositiveInt = 20
 
+    keeper_lease_seconds: Annotated[float, Field(ge=1)] = 10.0
+
     max_execution_timeout_seconds: PositiveFloat = 300.0
     idle_timeout_seconds: PositiveFloat = 3_600.0
     max_idle_timeout_seconds: PositiveFloat = 86_400.0

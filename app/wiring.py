@@ -27,6 +27,7 @@ def service_settings(settings: Settings, instance: Instance) -> ServiceSettings:
         ),
         public_url=settings.base_url,
         installs_per_minute=settings.installs_per_minute,
+        keeper_lease_seconds=settings.keeper_lease_seconds,
     )
 
 

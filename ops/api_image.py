@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ops import stamp
 from ops.image import Base, forget, image_id, resolve
 from ops.layout import REPOSITORY
 from ops.process import CommandError
@@ -23,6 +24,7 @@ LOCK = REPOSITORY / "requirements.lock"
 CODE = ("app", "schema", "resolvers", "services", "db", "ops")
 FILES = ("Dockerfile", "main.py", LOCK.name)
 BUILD_SECONDS = 900.0
+CACHE = Path("/var/cache/sandbox-api")
 
 
 def build(engine: Engine, uv: Uv, base: Base, name: str = NAME) -> str:
@@ -46,17 +48,34 @@ def build(engine: Engine, uv: Uv, base: Base, name: str = NAME) -> str:
 
 
 def _context(uv: Uv, base: Base, folder: Path) -> Path:
-    context, packages = folder / "context", folder / "packages"
+    context = folder / "context"
     context.mkdir()
     for file in FILES:
         shutil.copy(REPOSITORY / file, context)
     for part in CODE:
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(REPOSITORY / part, context / part, ignore=ignored)
-    resolve(uv, LOCK, packages, base.python, base.wheel_platform)
-    with tarfile.open(context / "packages.tar", "w") as archive:
-        archive.add(packages, arcname=".", filter=_same_each_time)
+    shutil.copyfile(_packages(uv, base, folder), context / "packages.tar")
     return context
+
+
+def _packages(uv: Uv, base: Base, folder: Path) -> Path:
+    """The lock's packages as an archive, which is kept: the build's cache goes by its bytes.
+
+    Made anew it would be another, for scripts name the interpreter that resolved them.
+    """
+    name = f"packages-{stamp.digest([LOCK, base.python, base.wheel_platform])}.tar"
+    kept = CACHE / name
+    if not kept.exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        for older in CACHE.glob("packages-*.tar*"):
+            older.unlink(missing_ok=True)
+        resolve(uv, LOCK, folder / "packages", base.python, base.wheel_platform)
+        temporary = kept.with_suffix(".tar.new")
+        with tarfile.open(temporary, "w") as archive:
+            archive.add(folder / "packages", arcname=".", filter=_same_each_time)
+        temporary.replace(kept)
+    return kept
 
 
 def _same_each_time(member: tarfile.TarInfo) -> tarfile.TarInfo:

@@ -143,7 +143,10 @@ def _assembled(common: _Common, parts: _Parts, secret_key: bytes) -> Assembled:
         recorder=recorder,
         reaper=reaper,
         reconciler=reconciler,
-        keeper=Keeper(Lease(transactions, LEASE_NAME), [reconciler.run, recorder.run, reaper.run]),
+        keeper=Keeper(
+            Lease(transactions, LEASE_NAME, settings.keeper_lease_seconds),
+            [reconciler.run, recorder.run, reaper.run],
+        ),
     )
 
 

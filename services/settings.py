@@ -54,5 +54,7 @@ class ServiceSettings:
     )
     installs_per_minute: int = 20
     """How many installations one user may begin in any minute."""
+    keeper_lease_seconds: float = 10.0
+    """After so long without a sign of the keeper, another process takes its duties over."""
     public_url: str = "http://127.0.0.1:8000"
     """Where clients reach the API; the base of signed addresses."""

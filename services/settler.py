@@ -74,14 +74,15 @@ class Settler:
             return outline_of(row)
         return brought_up(outline_of(row), record)
 
-    async def settle_all(self, viewer: Viewer) -> bool:
-        """Record what has ended of the viewer's executions; whether anything has."""
+    async def settle_all(self, viewer: Viewer) -> int:
+        """Record what has ended of the viewer's executions; return how many have not."""
         async with self._transactions.of(viewer) as session:
             unended = await ExecutionRepository(session).unended()
         records = await asyncio.gather(*(self.record_quietly(handle_of(row)) for row in unended))
         ended = [record for record in records if record is None or record.status.ended]
         await self._ledger.record([record for record in ended if record is not None])
-        return bool(ended)
+        # Those that the recorder was quicker with are not in the list any more.
+        return len(unended) - len(ended)
 
     async def record_quietly(self, handle: ExecutionHandle) -> ExecutionRecord | None:
         """Return None where the session knows nothing, so that the database is asked again."""

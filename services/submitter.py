@@ -157,7 +157,7 @@ class Submitter:
         key: str | None,
     ) -> Begun:
         begun = await self._try(viewer, sandbox_id, execution_id, work, key)
-        if self._full(begun) and await self._settler.settle_all(viewer):
+        if self._full(begun) and await self._settler.settle_all(viewer) < self._bounds.unended:
             begun = await self._try(viewer, sandbox_id, execution_id, work, key)
         if begun.execution_id is not None:
             return begun

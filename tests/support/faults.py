@@ -22,6 +22,8 @@ from tests.support.tokens import secret_of
 
 DOCKER_SOCKET = Path("/var/run/docker.sock")
 PAUSE_SECONDS = 0.1
+LEASE_SECONDS = 3
+"""How long an instance apart waits for a keeper that is gone."""
 DRIVER = """
 import ray, sys
 address, name, deed = sys.argv[1:]
@@ -199,6 +201,7 @@ class Apart:
             "DATABASE_URL": self.url,
             "RAY_ADDRESS": self.stack.state("ray")["address"],
             "SUPABASE_JWT_SECRET": secret_of(self.stack),
+            "KEEPER_LEASE_SECONDS": str(LEASE_SECONDS),
             **ray_token(self.stack),
         }
 
