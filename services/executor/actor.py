@@ -9,20 +9,18 @@ import json
 import logging
 import socket
 import time
-import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import docker
 import ray
 import requests
-from docker.models.containers import Container
 
 from services.executor import containers, local
 from services.executor.cgroup import MemoryGroup
 from services.executor.containers import HardenedClient, Mounts, hardening
-from services.executor.errors import ExecutorError, SandboxStartError, SessionGoneError
+from services.executor.errors import ExecutorError, SandboxStartError
 from services.executor.execution import lost
 from services.executor.files import WorkspaceFiles
 from services.executor.interpreter import frames
@@ -31,11 +29,7 @@ from services.executor.messages import (
     Collected,
     EventBatch,
     ExecuteRequest,
-    ExecutionKind,
     ExecutionRecord,
-    ExecutionStatus,
-    FileInfo,
-    FileRange,
     InstallRequest,
     SessionInfo,
     SessionSpec,
@@ -46,17 +40,13 @@ from services.executor.program import library_folder, program_folder
 from services.executor.rayagents import (
     CONTAINER_PREFIX,
     STOCK_IMAGE,
-    ExecutionError,
-    ExecutionResult,
     StockExecutor,
-    UploadError,
-    UploadResult,
 )
-from services.executor.rayagents import SessionStats as StockStats
 from services.executor.rpc import RpcServer
 from services.executor.runner import OUT_OF_MEMORY
 from services.executor.session import Session
 from services.executor.storage import SessionStorage
+from services.executor.tool_calls import ToolCalls
 from services.executor.uploads import Uploads
 
 logger = logging.getLogger(__name__)
@@ -69,18 +59,13 @@ MOST_PROCESSES = 1_000_000
 CLEANED_BY_TOOLS = "ray-agents' cleanup_session ended it"
 
 
-class SandboxExecutor(StockExecutor):
+class SandboxExecutor(ToolCalls, StockExecutor):
     """Owns one container and the session in it."""
 
     def __init__(self, session_id: str) -> None:
         """Begin without a container; `start` brings everything up."""
         super().__init__(session_id=session_id)
-        self.container: Container | None
         self.client: HardenedClient | None
-        self._session: Session | None = None
-        self._storage: SessionStorage | None = None
-        self._files: WorkspaceFiles | None = None
-        self._uploads: Uploads | None = None
         self._spec: SessionSpec | None = None
         self._options: dict[str, Any] = {}
         self._memory: MemoryGroup | None = None
@@ -264,18 +249,6 @@ class SandboxExecutor(StockExecutor):
             self.container, self._require(self._spec).limits.memory_bytes
         )
 
-    @staticmethod
-    def _require[T](thing: T | None) -> T:
-        if thing is None:
-            msg = "The session was not started."
-            raise SessionGoneError(msg)
-        return thing
-
-    def _open(self) -> Session:
-        session = self._require(self._session)
-        session.touch()
-        return session
-
     # Executions, for the API.
 
     async def run(self, request: ExecuteRequest) -> EventBatch:
@@ -343,105 +316,7 @@ class SandboxExecutor(StockExecutor):
             processes=_count(inside.get("processes")),
         )
 
-    # Files, for the API.
-
-    async def list_files(self, path: str) -> Sequence[FileInfo]:
-        """List a folder."""
-        self._open()
-        return await asyncio.to_thread(self._require(self._files).list_files, path)
-
-    async def file_info(self, path: str) -> FileInfo | None:
-        """Describe one entry."""
-        self._open()
-        return await asyncio.to_thread(self._require(self._files).file_info, path)
-
-    async def read_file(self, path: str, offset: int, length: int) -> FileRange:
-        """Read bytes of a file."""
-        self._open()
-        return await asyncio.to_thread(self._require(self._files).read_file, path, offset, length)
-
-    async def write_file(self, path: str, content: bytes) -> FileInfo:
-        """Write a file."""
-        self._open()
-        return await asyncio.to_thread(self._require(self._files).write_file, path, content)
-
-    async def delete_file(self, path: str) -> None:
-        """Delete a file or a folder."""
-        self._open()
-        await asyncio.to_thread(self._require(self._files).delete_file, path)
-
-    async def begin_upload(self, path: str, max_bytes: int) -> str:
-        """Open a staged upload."""
-        self._open()
-        return await asyncio.to_thread(self._require(self._uploads).begin, path, max_bytes)
-
-    async def append_upload(self, upload_id: str, chunk: bytes) -> None:
-        """Add to a staged upload."""
-        self._open()
-        await asyncio.to_thread(self._require(self._uploads).append, upload_id, chunk)
-
-    async def commit_upload(self, upload_id: str) -> FileInfo:
-        """Put a staged upload in place."""
-        self._open()
-        return await asyncio.to_thread(self._require(self._uploads).commit, upload_id)
-
-    async def abort_upload(self, upload_id: str) -> None:
-        """Drop a staged upload."""
-        await asyncio.to_thread(self._require(self._uploads).abort, upload_id)
-
-    # What ray-agents' tools call.
-
-    async def execute(  # the name of its argument is ray-agents'
-        self,
-        code: str,
-        timeout: int = 30,  # noqa: ASYNC109
-    ) -> ExecutionResult | ExecutionError:
-        """Run code by the same queue and limits as everybody's."""
-        return await self._run_tool(code, timeout, shell=False)
-
-    async def execute_shell(
-        self,
-        command: str,
-        timeout: int = 30,  # noqa: ASYNC109
-    ) -> ExecutionResult | ExecutionError:
-        """Run a shell command by the same queue and limits as everybody's."""
-        return await self._run_tool(command, timeout, shell=True)  # noqa: S604
-
-    async def _run_tool(
-        self, code: str, limit: float, *, shell: bool
-    ) -> ExecutionResult | ExecutionError:
-        execution_id = uuid.uuid4().hex
-        try:
-            session = self._open()
-            most = session.spec.limits.tool_timeout_seconds
-            seconds = min(max(float(limit), 0.1), most)
-            execution = session.enqueue(
-                ExecuteRequest(execution_id, code, seconds, kind=ExecutionKind.TOOL), shell=shell
-            )
-        except (ExecutorError, ValueError, TypeError) as error:
-            return _tool_error(execution_id, type(error).__name__, str(error))
-        await execution.ended.wait()
-        return _tool_result(execution.record(), seconds)
-
-    async def upload_file(self, path: str, content: bytes) -> UploadResult | UploadError:
-        """Write a file of the workspace."""
-        try:
-            info = await self.write_file(path, bytes(content))
-        except (ExecutorError, OSError) as error:
-            return UploadError(status="error", error=str(error), error_type=type(error).__name__)
-        return UploadResult(status="success", path=info.path, size=info.size_bytes)
-
-    async def get_stats(self) -> StockStats:
-        """Answer ray-agents' own statistics."""
-        session = self._require(self._session)
-        status = await asyncio.to_thread(containers.status, self.container)
-        return StockStats(
-            session_id=self.session_id,
-            execution_count=session.execution_count,
-            created_at=session.created_at,
-            uptime=time.time() - session.created_at,
-            container_status=status,
-        )
+    # What ray-agents calls before it kills the actor.
 
     async def cleanup(self) -> None:
         """End the session; ray-agents kills this actor right after.
@@ -471,26 +346,6 @@ class SandboxExecutor(StockExecutor):
         }
         target = self._require(self._storage).folder / "ended.json"
         target.write_text(json.dumps(words))
-
-
-def _tool_result(record: ExecutionRecord, limit: float) -> ExecutionResult | ExecutionError:
-    if record.status is ExecutionStatus.TIMED_OUT:
-        message = f"Execution timed out after {limit:g} seconds"
-        return _tool_error(record.execution_id, "TimeoutError", message)
-    if record.status is ExecutionStatus.LOST and record.error is not None:
-        return _tool_error(record.execution_id, record.error.name, record.error.value)
-    traceback = record.error.traceback if record.error is not None else ""
-    return ExecutionResult(
-        status="success" if record.exit_code == 0 else "error",
-        stdout=record.stdout,
-        stderr=record.stderr + traceback,
-        exit_code=record.exit_code or 0,
-        execution_id=record.execution_id,
-    )
-
-
-def _tool_error(execution_id: str, name: str, message: str) -> ExecutionError:
-    return ExecutionError(status="error", error=message, error_type=name, execution_id=execution_id)
 
 
 def _count(value: object) -> int:

@@ -7,7 +7,7 @@ being local, and that knows the project by name alone.
 """
 
 from functools import cache
-from inspect import iscoroutinefunction
+from inspect import getmembers, iscoroutinefunction
 from typing import Any
 
 from services.executor.actor import SandboxExecutor
@@ -23,8 +23,8 @@ def actor_class() -> type:
 
             self.executor = SandboxExecutor(session_id)
 
-    for name, method in vars(SandboxExecutor).items():
-        if iscoroutinefunction(method) and not name.startswith("_"):
+    for name, _ in getmembers(SandboxExecutor, iscoroutinefunction):
+        if not name.startswith("_"):
             setattr(SandboxActor, name, _passed_on(name))
     return SandboxActor
 
