@@ -108,6 +108,7 @@ def test_a_head_that_lost_a_part_is_started_anew(layout: Layout, running: head.H
     """Where one of its processes was killed, the rest goes and a new head comes."""
     before = running.processes()
     before[0].kill()
+    before[0].wait(10)
 
     anew = head.start(layout)
 
