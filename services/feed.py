@@ -1,7 +1,8 @@
 """One reader's way through the events of one execution."""
 
+import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from functools import partial
 
@@ -34,31 +35,50 @@ class Feed:
         Raises a `ServiceError` where the cluster or the database does not answer; reading
         may go on from the last event then.
         """
-        submission, after, batch = reading.submission, reading.after, reading.batch
-        ended = False
+        submission, after, ended = reading.submission, reading.after, False
         try:
-            while True:
-                batch = batch or await self._next(viewer, reading, after)
-                if batch is None:
-                    break
-                # The last event may be the reader's last breath: no need to leave after it.
-                ended = batch.ended
-                for event in batch.events:
-                    if event.seq <= after:
-                        continue
-                    after = event.seq
-                    execution = None
-                    if isinstance(event, Finished):
-                        execution = await self._complete(viewer, submission, batch)
-                    yield ExecutionUpdate(submission.id, event, execution)
-                if ended:
-                    return
-                batch = None
+            async with aclosing(self._batches(viewer, reading)) as batches:
+                async for batch in batches:
+                    # The last event may be the reader's last breath: no need to leave after it.
+                    ended = batch.ended
+                    for event in batch.events:
+                        if event.seq <= after:
+                            continue
+                        after = event.seq
+                        execution = None
+                        if isinstance(event, Finished):
+                            execution = await self._complete(viewer, submission, batch)
+                        yield ExecutionUpdate(submission.id, event, execution)
+                    if ended:
+                        return
         finally:
             if not ended:
                 self._leave(reading)
         async for update in self._rest(viewer, submission, after):
             yield update
+
+    async def _batches(self, viewer: Viewer, reading: Reading) -> AsyncGenerator[EventBatch, None]:
+        """Yield what the session has; the next batch is on its way while one is shown."""
+        batch, after = reading.batch, reading.after
+        ahead: asyncio.Task[EventBatch | None] | None = None
+        loop = asyncio.get_running_loop()
+        try:
+            while batch is not None or (
+                batch := await (ahead or self._next(viewer, reading, after))
+            ):
+                after = max(after, batch.events[-1].seq) if batch.events else after
+                ahead = None
+                if not batch.ended:
+                    ask = self._next(viewer, reading, after)
+                    ahead = asyncio.Task(ask, loop=loop, eager_start=True)
+                yield batch
+                if batch.ended:
+                    return
+                batch = None
+        finally:
+            if ahead is not None:
+                ahead.cancel()
+                await asyncio.gather(ahead, return_exceptions=True)
 
     async def _next(self, viewer: Viewer, reading: Reading, after: int) -> EventBatch | None:
         submission = reading.submission

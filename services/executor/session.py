@@ -35,13 +35,10 @@ from services.executor.supervision import Container
 
 logger = logging.getLogger(__name__)
 
-FIRST_EVENTS_SECONDS = 0.02
-"""How long `execute` waits for more than the queueing to tell with its answer."""
 FIRST_EVENTS_BYTES = 256 * 1024
 LINGER_SECONDS = 0.025
 """How long ends wait for others, so that one transaction records what came in quick succession."""
 ADDRESS_SPACE_BYTES = 1400 * 1024 * 1024
-STARTED_SEQ = 2
 
 
 class Session:
@@ -318,8 +315,7 @@ def _require_place(taken: int, limit: int) -> None:
 
 
 async def _first_events(execution: Execution, reader_id: str) -> EventBatch:
-    """Give short code a moment, so that its output comes with the answer."""
-    await execution.log.read(STARTED_SEQ, 1, FIRST_EVENTS_SECONDS, reader_id)
+    """Tell what there is at once: whoever wants more reads on while this is shown."""
     return await execution.read(0, FIRST_EVENTS_BYTES, 0, reader_id)
 
 
