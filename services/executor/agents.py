@@ -94,6 +94,18 @@ class Agents:
             found += await self.call(node, "inventory")
         return found
 
+    async def holder(self, session_id: str, node_id: str) -> str | None:
+        """Return the node that has a session's folders, None where none has.
+
+        Ray names a node anew each time it joins: one that was restarted has its files still.
+        """
+        if node_id in await self._nodes(None):
+            return node_id
+        for trace in await self.inventory():
+            if trace.session_id == session_id and trace.folders:
+                return trace.node_id
+        return None
+
     async def problems(self) -> Sequence[str]:
         """Say what is missing to run sandboxes, on every node."""
         problems: list[str] = []
@@ -104,6 +116,6 @@ class Agents:
         return problems
 
     async def _nodes(self, node_id: str | None) -> Sequence[str]:
-        """Return the node named, if it is alive, or all that are: files of others are gone."""
+        """Return the node named, if it is alive, or all that are: one may be it by a new name."""
         alive = await cluster.blocking(cluster.alive_nodes)
-        return alive if node_id is None else [node for node in alive if node == node_id]
+        return [node_id] if node_id is not None and node_id in alive else alive

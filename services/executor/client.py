@@ -117,9 +117,10 @@ class RayExecutor:
         return None
 
     async def _create(self, spec: SessionSpec) -> Any:  # noqa: ANN401
-        if spec.node_id is not None:
-            alive = await cluster.blocking(cluster.alive_nodes)
-            if spec.node_id not in alive:
+        node_id = spec.node_id
+        if node_id is not None:
+            node_id = await self._agents.holder(spec.session_id, node_id)
+            if node_id is None:
                 msg = "The node that holds this sandbox's files is not in the cluster any more."
                 raise SandboxStartError(msg)
         options = {
@@ -133,7 +134,7 @@ class RayExecutor:
         end = asyncio.get_running_loop().time() + SETTLE_SECONDS
         while True:
             handle = await cluster.blocking(
-                cluster.create_actor, actor_class(), options, spec.node_id, spec.session_id
+                cluster.create_actor, actor_class(), options, node_id, spec.session_id
             )
             try:
                 await self._wait_for_room(handle, spec)

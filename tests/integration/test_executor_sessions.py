@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -583,3 +584,16 @@ async def test_a_plain_folder_is_watched(lab: Lab) -> None:
     assert run.status is ExecutionStatus.LOST
     assert "disk limit" in run.error.value
     assert after.status is ExecutionStatus.SUCCEEDED
+
+
+async def test_a_node_that_has_joined_again_has_its_sessions(lab: Lab) -> None:
+    """Ray names a node anew each time: a session goes back to the one that has its folders."""
+    desk = await lab.start()
+    await desk.executor.write_file(desk.id, "kept.txt", b"kept")
+    await desk.executor.stop(desk.id, None)
+
+    info = await desk.executor.start(replace(desk.spec, node_id="0" * 56))
+    kept = await desk.executor.read_file(desk.id, "kept.txt", 0, 10)
+
+    assert info.node_id != "0" * 56
+    assert kept.data == b"kept"
