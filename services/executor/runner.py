@@ -61,6 +61,8 @@ class Runner:
         self._current: Execution | None = None
         self._last: Execution | None = None
         self._run = 0
+        self._state_lost = False
+        """Whether an interpreter ended by itself while none of its executions ran."""
         self._verdict: asyncio.Future[Verdict] | None = None
         self._poke: asyncio.Future[None] | None = None
         self._answers: dict[int, asyncio.Future[frames.Payload]] = {}
@@ -216,8 +218,8 @@ class Runner:
             execution.output(stream, body[1:])
         elif kind == frames.DISPLAY:
             execution.display(incoming.display(body), incoming.weigh(body))
-        elif kind == frames.DIED and execution is self._current:
-            await self._on_died(incoming.read(kind, body).get("exit_code"))
+        elif kind == frames.DIED:
+            await self._on_died(incoming.read(kind, body))
         elif execution is self._current:
             self._on_control(execution, kind, incoming.read(kind, body))
         if execution is self._current:
@@ -257,9 +259,15 @@ class Runner:
         elif done.exit_code and error is None:
             error = CodeError("SystemExit", str(done.exit_code), "")
         if self._verdict is not None and not self._verdict.done():
-            self._verdict.set_result(Verdict(status, done.exit_code, error))
+            lost, self._state_lost = self._state_lost, False
+            self._verdict.set_result(Verdict(status, done.exit_code, error, lost))
 
-    async def _on_died(self, exit_code: object) -> None:
+    async def _on_died(self, payload: frames.Payload) -> None:
+        if self._current is None or payload.get("run") != self._run:
+            # Between executions, or as this one was under way: it runs in the next interpreter.
+            self._state_lost = True
+            return
+        exit_code = payload.get("exit_code")
         if await asyncio.to_thread(self._container.ran_out_of_memory):
             self.conclude(lost(OUT_OF_MEMORY, name="OutOfMemory"))
         else:

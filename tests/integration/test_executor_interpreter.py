@@ -12,6 +12,7 @@ from services.executor.messages import (
     Queued,
     Started,
 )
+from tests.support.faults import eventually
 from tests.support.sessions import Desk, Lab, until
 
 FAILED, SUCCEEDED = ExecutionStatus.FAILED, ExecutionStatus.SUCCEEDED
@@ -418,3 +419,20 @@ async def test_code_starts_in_the_workspace(desk: Desk) -> None:
     run = await desk.run("import os; print(os.getcwd(), os.environ['HOME'], __name__)")
 
     assert run.succeeded().stdout == "/workspace /workspace __main__\n"
+
+
+async def test_an_interpreter_that_ends_between_executions(desk: Desk) -> None:
+    """The next execution runs in a new one, alone in its output, and tells that state is gone."""
+    before = (await desk.executor.stats(desk.id)).processes
+    await desk.run(
+        "import os, subprocess; kept = 1\n"
+        "subprocess.Popen(['sh', '-c', f'sleep 0.1; kill -9 {os.getpid()}'])"
+    )
+    await eventually(lambda: desk.executor.stats(desk.id), lambda seen: seen.processes == before)
+    after = await desk.run("print('kept' in globals())")
+    later = await desk.run("print('later')")
+
+    assert (after.status, after.stdout) == (SUCCEEDED, "False\n")
+    assert after.finished.interpreter_restarted
+    assert (later.status, later.stdout) == (SUCCEEDED, "later\n")
+    assert not later.finished.interpreter_restarted

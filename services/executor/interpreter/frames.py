@@ -5,10 +5,12 @@ save for `OUTPUT`, whose payload is a 1-byte file descriptor (1 or 2) and raw by
 """
 
 import json
+import re
 import struct
 from typing import Any
 
 HEADER = struct.Struct(">IB")
+_RUN = re.compile(rb'\{"run":(\d{1,18})[,}]')
 MAX_FRAME = 24 * 1024 * 1024
 """Longest payload that either side takes, in bytes."""
 
@@ -75,6 +77,12 @@ def decode(body: bytes) -> Payload:
         msg = "the payload is not an object"
         raise FrameError(msg)
     return value
+
+
+def run_of(body: bytes) -> int:
+    """Return the number with which the payload of an EXECUTE begins, without reading the rest."""
+    found = _RUN.match(body)
+    return int(found[1]) if found else 0
 
 
 class Parser:

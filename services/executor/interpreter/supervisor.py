@@ -58,6 +58,8 @@ class Supervisor:
         self._serving = True
         self._memory = MemoryLimit()
         self._busy = False
+        self._run_given = 0
+        """The number of the execution that an interpreter was given last."""
 
     def serve(self) -> None:
         """Pump frames until the node's end of the stream is closed."""
@@ -138,6 +140,7 @@ class Supervisor:
                 os.killpg(child.pid, signal.SIGINT)
         elif kind in (frames.EXECUTE, frames.INPUT, frames.INSTALLED) and child is not None:
             if kind == frames.EXECUTE:
+                self._run_given = frames.run_of(body)
                 self._busy = True
                 self._memory.begin()
             child.incoming += frames.pack(kind, body)
@@ -244,7 +247,7 @@ class Supervisor:
         _end_all_others()
         self._child = None
         child.close(self._selector)
-        self._send(frames.encode(frames.DIED, {"exit_code": exit_code}))
+        self._send(frames.encode(frames.DIED, {"exit_code": exit_code, "run": self._run_given}))
         self._start_child()
 
 
