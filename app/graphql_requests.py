@@ -1,5 +1,6 @@
 """What a client asks for, out of a body or of an address."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -12,6 +13,9 @@ from app.negotiation import JSON_TYPE
 from services.errors import ErrorCode
 
 MAX_DOCUMENT_CHARACTERS = 100_000
+MAX_VARIABLE_VALUES = 10_000
+"""Values in an operation's variables, at any depth; a text counts one, however long."""
+VARIABLES_TOO_MANY = f"An operation's variables hold at most {MAX_VARIABLE_VALUES} values."
 
 
 class RequestRefusedError(Exception):
@@ -37,6 +41,20 @@ class GraphQLRequest:
     query: str
     variables: dict[str, Any] | None
     operation_name: str | None
+
+
+def has_too_many_values(variables: object) -> bool:
+    """Whether coercing these variables would take long: it is done in one go, on the loop."""
+    open_values, seen = [variables], 0
+    while open_values:
+        value = open_values.pop()
+        inside = value.values() if isinstance(value, dict) else value
+        if isinstance(inside, Collection) and not isinstance(inside, str):
+            seen += len(inside)
+            if seen > MAX_VARIABLE_VALUES:
+                return True
+            open_values += inside
+    return False
 
 
 def from_body(request: Request, body: bytes) -> GraphQLRequest:
@@ -84,6 +102,13 @@ def _checked(content: dict[str, Any]) -> GraphQLRequest:
     for name in ("variables", "extensions"):
         if not isinstance(content.get(name), dict | None):
             raise RequestRefusedError(f"`{name}` is an object.", field=name)
+    if has_too_many_values(content.get("variables")):
+        raise RequestRefusedError(
+            VARIABLES_TOO_MANY,
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            code=ErrorCode.PAYLOAD_TOO_LARGE,
+            field="variables",
+        )
     operation_name = content.get("operationName")
     if not isinstance(operation_name, str | None):
         raise RequestRefusedError("`operationName` is a string.", field="operationName")

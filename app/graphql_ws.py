@@ -26,7 +26,11 @@ from strawberry.subscriptions.protocols.graphql_transport_ws.types import Messag
 from strawberry.types.unset import UNSET, UnsetType
 
 from app.backend import BackendHolder
-from app.graphql_requests import MAX_DOCUMENT_CHARACTERS
+from app.graphql_requests import (
+    MAX_DOCUMENT_CHARACTERS,
+    VARIABLES_TOO_MANY,
+    has_too_many_values,
+)
 from app.json_text import decode, encode
 from app.tokens import authorization_in, viewer_of
 from resolvers.context import Context
@@ -93,6 +97,8 @@ def _check_document(message: SubscribeMessage) -> None:
         raise PayloadTooLargeError(
             f"A document is at most {MAX_DOCUMENT_CHARACTERS} characters, without its variables."
         )
+    if has_too_many_values(message["payload"].get("variables")):
+        raise PayloadTooLargeError(VARIABLES_TOO_MANY, field="variables")
 
 
 class Handler(BaseGraphQLTransportWSHandler[Context, None]):

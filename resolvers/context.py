@@ -1,5 +1,6 @@
 """What an operation knows: who asks, and the services that answer."""
 
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -11,7 +12,11 @@ from services.errors import UnauthenticatedError
 from services.executions import ExecutionService
 from services.files import FileService
 from services.packages import PackageService
+from services.read_budget import ReadBudget
 from services.sandboxes import SandboxService
+
+read_budget: ContextVar[ReadBudget] = ContextVar("read_budget")
+"""The operation's; set as it begins, since a websocket's context has many operations."""
 
 
 @dataclass(frozen=True)

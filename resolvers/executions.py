@@ -1,6 +1,6 @@
 """Fields that run code and read executions."""
 
-from resolvers.context import Context
+from resolvers.context import Context, read_budget
 from resolvers.streams import OpenedStream
 from services.entities import (
     CodeToRun,
@@ -23,7 +23,7 @@ async def page(
     """Resolve the items of `Sandbox.executions`, whole where anything large is asked for."""
     service = context.services.executions
     if large:
-        return await service.page(context.viewer, sandbox.id, first, after)
+        return await service.page(context.viewer, sandbox.id, first, after, read_budget.get())
     return await service.outlines(context.viewer, sandbox.id, first, after)
 
 

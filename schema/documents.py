@@ -11,16 +11,28 @@ from graphql import (
     GraphQLSyntaxError,
     OperationDefinitionNode,
     parse,
+    validate,
 )
+from graphql.validation.rules import overlapping_fields_can_be_merged
 from strawberry.extensions import SchemaExtension
-from strawberry.schema.schema import validate_document
+from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
+from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 
+from resolvers.context import read_budget
 from schema.aliases import AliasLimit
 from services.errors import ErrorCode
+from services.read_budget import ReadBudget
 
 MAX_DOCUMENTS = 512
 MAX_TOKENS = 2_500
 """Validation takes time with the square of what one selection holds."""
+MAX_ERRORS = 10
+MAX_MESSAGE_CHARACTERS = 500
+MAX_COMPARISONS = 50_000
+"""Of fields that might not merge; over this the document is refused. A tenth of the default,
+which lets one document of 2,500 tokens keep the process busy for a second."""
+RULES = (AliasLimit, MaybeNullValidationRule, OneOfInputValidationRule)
+"""Beside graphql-core's: ours, and those that Strawberry adds."""
 MAX_DOCUMENT_CHARACTERS = 16_384
 """Longer documents are parsed each time, so that nobody fills the memory with them."""
 
@@ -37,7 +49,9 @@ class KnownDocuments:
     """The documents used last, by their text."""
 
     def __init__(self) -> None:
-        """Begin empty."""
+        """Begin empty, and have validation bounded."""
+        # The rule's own setting, which is read at each validation.
+        overlapping_fields_can_be_merged.MAX_COMPLEXITY_BUDGET = MAX_COMPARISONS
         self._known: OrderedDict[str, KnownDocument] = OrderedDict()
 
     def get(self, query: str) -> KnownDocument:
@@ -63,7 +77,8 @@ class DocumentCache(SchemaExtension):
         self._known: KnownDocument | None = None
 
     def on_parse(self) -> Iterator[None]:
-        """Parse, unless it has been done."""
+        """Parse, unless it has been done; here every operation begins."""
+        read_budget.set(ReadBudget())
         context = self.execution_context
         context.parse_options["max_tokens"] = MAX_TOKENS
         # What does not parse is parsed again by Strawberry, which knows how to say so.
@@ -79,10 +94,11 @@ class DocumentCache(SchemaExtension):
         known = self._known
         if known is not None:
             if known.errors is None:
-                found = validate_document(
+                found = validate(
                     context.schema._schema,  # noqa: SLF001 - graphql-core's schema has no other way
                     known.document,
-                    (*context.validation_rules, AliasLimit),
+                    (*context.validation_rules, *RULES),
+                    max_errors=MAX_ERRORS,
                 )
                 known.errors = [_as_validation_error(error) for error in found]
             # A list of its own for each operation: the errors in it are replaced on the way out.
@@ -104,8 +120,12 @@ class DocumentCache(SchemaExtension):
 
 
 def _as_validation_error(error: GraphQLError) -> GraphQLError:
+    message = error.message
+    if len(message) > MAX_MESSAGE_CHARACTERS:
+        # Some print the whole value that is wrong, with a line for each of its fields.
+        message = f"{message[:MAX_MESSAGE_CHARACTERS]} ..."
     return GraphQLError(
-        error.message,
+        message,
         nodes=error.nodes,
         source=error.source,
         positions=error.positions,

@@ -6,7 +6,7 @@ from contextlib import aclosing
 from functools import partial
 from uuid import uuid4
 
-from db.repositories.executions import ExecutionRepository, PageSize
+from db.repositories.executions import ExecutionRepository
 from db.repositories.slices import Slice
 from db.tables import ExecutionRow
 from services.asker import Reading
@@ -25,7 +25,6 @@ from services.entities import (
 from services.errors import (
     ConflictError,
     NotFoundError,
-    PayloadTooLargeError,
     ServiceUnavailableError,
 )
 from services.execution_checks import check_code, check_input_text
@@ -38,8 +37,8 @@ from services.executor.errors import (
 from services.executor.interface import Executor
 from services.executor.messages import ExecutionRecord, ExecutionStatus
 from services.feed import Feed
-from services.limits import MAX_PAGE_BYTES, MIB
 from services.losses import Losses
+from services.read_budget import ReadBudget
 from services.runner import Runner
 from services.settler import Settler
 from services.submitter import Order
@@ -75,13 +74,15 @@ class ExecutionService:
         return None if row is None else await self._settler.complete(viewer, row)
 
     async def page(
-        self, viewer: Viewer, sandbox_id: SandboxId, first: int, after: str | None
+        self,
+        viewer: Viewer,
+        sandbox_id: SandboxId,
+        first: int,
+        after: str | None,
+        budget: ReadBudget | None = None,
     ) -> Page[Execution]:
-        """Return a sandbox's executions, newest first.
-
-        Raises `PayloadTooLargeError` where several are over 32 MiB together; one always passes.
-        """
-        found = await self._slice(viewer, sandbox_id, first, after, large=True)
+        """Return a sandbox's executions, newest first. Raises what `budget` does, or its own."""
+        found = await self._slice(viewer, sandbox_id, first, after, budget or ReadBudget())
         items = await asyncio.gather(
             *(self._settler.complete_or_row(viewer, row) for row in found.rows)
         )
@@ -91,7 +92,7 @@ class ExecutionService:
         self, viewer: Viewer, sandbox_id: SandboxId, first: int, after: str | None
     ) -> Page[ExecutionOutline]:
         """Return a sandbox's executions, newest first, without reading what is large."""
-        found = await self._slice(viewer, sandbox_id, first, after, large=False)
+        found = await self._slice(viewer, sandbox_id, first, after)
         items = await asyncio.gather(
             *(self._settler.outline_or_row(viewer, row) for row in found.rows)
         )
@@ -189,16 +190,15 @@ class ExecutionService:
         sandbox_id: SandboxId,
         first: int,
         after: str | None,
-        *,
-        large: bool,
+        budget: ReadBudget | None = None,
     ) -> Slice[ExecutionRow]:
         check_first(first)
         position = None if after is None else decode_cursor(after)
         async with self._transactions.of(viewer) as session:
             executions = ExecutionRepository(session)
-            if large:
-                _check_size(await executions.page_size(sandbox_id, first, position))
-            return await executions.page(sandbox_id, first, position, large=large)
+            if budget is not None:
+                budget.take(await executions.page_size(sandbox_id, first, position))
+            return await executions.page(sandbox_id, first, position, large=budget is not None)
 
     async def _find(self, viewer: Viewer, execution_id: str, field: str) -> ExecutionRow | None:
         name = check_execution_id(execution_id, field)
@@ -210,17 +210,6 @@ class ExecutionService:
         if row is None:
             raise NotFoundError("There is no such execution.")
         return row
-
-
-def _check_size(size: PageSize) -> None:
-    if size.executions > 1 and size.large_bytes > MAX_PAGE_BYTES:
-        raise PayloadTooLargeError(
-            f"Code, output and results of these {size.executions} executions are"
-            f" {size.large_bytes / MIB:.1f} MiB, and a page holds {MAX_PAGE_BYTES // MIB}: ask for"
-            " fewer with `first`, or without `code`, `stdout`, `stderr` and `results`.",
-            field="first",
-            limitBytes=MAX_PAGE_BYTES,
-        )
 
 
 def _page[E: ExecutionOutline](

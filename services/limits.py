@@ -42,6 +42,6 @@ MAX_ADDRESS_SECONDS: Final = 3_600
 MAX_FILES_PAGE: Final = 1_000
 
 MAX_PAGE: Final = 100
-MAX_PAGE_BYTES: Final = 32 * MIB
+MAX_READ_BYTES: Final = 32 * MIB
 """Code, output and results of a page of executions, as they are kept."""
 MAX_TOKEN_BYTES: Final = 8 * KIB

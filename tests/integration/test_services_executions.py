@@ -20,6 +20,7 @@ from services.errors import (
 from services.executor.errors import ClusterUnavailableError, QueueFullError
 from services.executor.messages import Event, ExecutionStatus, Finished, Gap, Output
 from services.limits import MIB
+from services.read_budget import ReadBudget
 from tests.support.postgres import embedded_server
 from tests.support.rooms import Room, room_in, until
 from tests.support.scripted_sessions import HOLD, ScriptedSession
@@ -410,18 +411,22 @@ def end_with(room: Room, name: str, stdout: str) -> None:
     session.finish(execution, ExecutionStatus.SUCCEEDED)
 
 
-async def test_a_page_holds_32_mib(room: Room) -> None:
-    """More is refused with how much it is; one execution always passes, and so do outlines."""
+async def test_an_operation_reads_32_mib(room: Room) -> None:
+    """More is refused with how much it is, on several pages together too; the first passes."""
     sandbox = await room.running()
     await room.stream(sandbox, "small").all()
     end_with(room, await a_held_execution(room, sandbox), "x" * 33 * MIB)
     await room.services.sandboxes.stop(room.viewer, str(sandbox.id))
     service = room.services.executions
-    with pytest.raises(PayloadTooLargeError, match=r"2 executions are 33\.0 MiB") as caught:
+    with pytest.raises(PayloadTooLargeError, match=r"asked for are 33\.0 MiB") as caught:
         await service.page(room.viewer, sandbox.id, 20, None)
     large = await service.page(room.viewer, sandbox.id, 1, None)
     small = await service.page(room.viewer, sandbox.id, 20, large.cursors[0])
     outlines = await service.outlines(room.viewer, sandbox.id, 20, None)
+    shared = ReadBudget()
+    await service.page(room.viewer, sandbox.id, 1, None, shared)
+    with pytest.raises(PayloadTooLargeError):
+        await service.page(room.viewer, sandbox.id, 1, large.cursors[0], shared)
 
     assert caught.value.extensions == {"field": "first", "limitBytes": 32 * MIB}
     assert [len(each.stdout) for each in large.items] == [33 * MIB]

@@ -19,6 +19,7 @@ from services.executions import ExecutionService
 from services.executor import messages
 from services.files import FileService
 from services.packages import PackageService
+from services.read_budget import ReadBudget
 from services.sandboxes import SandboxService
 
 SECRET = "a secret of the tests, long enough for HS256"
@@ -164,6 +165,7 @@ class StubExecutions:
         _sandbox_id: entities.SandboxId,
         _first: int,
         _after: str | None,
+        _budget: ReadBudget | None = None,
     ) -> entities.Page[entities.Execution]:
         """Give the one it knows."""
         self.calls.append("page")

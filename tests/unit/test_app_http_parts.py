@@ -5,6 +5,7 @@ import math
 
 import pytest
 
+from app.graphql_requests import MAX_VARIABLE_VALUES, has_too_many_values
 from app.json_text import decode, encode
 from app.negotiation import JSON_TYPE, RESPONSE_TYPE, negotiate
 from app.ranges import ByteRange, UnsatisfiableRangeError, parse_range
@@ -106,3 +107,19 @@ def test_log_shows_no_signature() -> None:
     """A signed address opens a file: it is not written down."""
     assert shown_path("/files/secret.signature") == "/files/..."
     assert shown_path("/graphql") == "/graphql"
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        (None, False),
+        ({"input": {"content": "x" * 1_000_000}}, False),
+        ({"list": list(range(MAX_VARIABLE_VALUES - 1))}, False),
+        ({"list": list(range(MAX_VARIABLE_VALUES))}, True),
+        ({"input": {"environment": [{"name": "", "value": ""}] * 5_000}}, True),
+        ({"a": [[[[{"b": [0] * MAX_VARIABLE_VALUES}]]]]}, True),
+    ],
+)
+def test_variables_have_a_bounded_number_of_values(variables: object, *, expected: bool) -> None:
+    """Values count at any depth, texts by one; coercing a million would take half a minute."""
+    assert has_too_many_values(variables) is expected
