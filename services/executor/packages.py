@@ -1,5 +1,6 @@
 """The packages of one session: installations as executions, and for running code."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from itertools import islice
 from pathlib import Path
@@ -38,6 +39,7 @@ class SessionPackages:
         self._spec = spec
         self._storage = storage
         self._installer: PackageInstaller | None = None
+        self._surveying = asyncio.Lock()
 
     def prepare(self) -> None:
         """Make the folder importable and read what is in it; blocking."""
@@ -97,8 +99,10 @@ class SessionPackages:
             raise InstallFailedError(DISABLED)
         names = tuple(requirements)
         self.check(names)
-        if self._installer is None:
-            self._installer = self._make(_target(await survey()))
+        async with self._surveying:
+            # One installer alone, at whose lock all wait.
+            if self._installer is None:
+                self._installer = self._make(_target(await survey()))
 
         def on_output(stream: OutputStream, text: str) -> None:
             if not quiet:

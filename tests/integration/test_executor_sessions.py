@@ -597,3 +597,15 @@ async def test_a_node_that_has_joined_again_has_its_sessions(lab: Lab) -> None:
 
     assert info.node_id != "0" * 56
     assert kept.data == b"kept"
+
+
+async def test_installations_that_come_at_once_take_turns(lab: Lab) -> None:
+    """Four first installations at the same moment all succeed, one after another."""
+    desk = await lab.start()
+    names = [uuid.uuid4().hex for _ in range(4)]
+    await asyncio.gather(
+        *(desk.executor.install(desk.id, InstallRequest(name, ("six",))) for name in names)
+    )
+    ends = await asyncio.gather(*(desk.executor.wait_ended(desk.id, name) for name in names))
+
+    assert [end.status for end in ends] == [ExecutionStatus.SUCCEEDED] * 4
