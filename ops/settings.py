@@ -39,7 +39,7 @@ class Settings:
             layout=Layout.of(values.get("DATA_DIR") or DEFAULT_DATA_DIR),
             host=values.get("API_HOST") or "127.0.0.1",
             port=_number(values, "API_PORT", 8000),
-            workers=_number(values, "API_WORKERS", 1),
+            workers=_number(values, "API_WORKERS", 1, least=1),
             environment=values.get("ENVIRONMENT") or "development",
             database_url=values.get("DATABASE_URL", ""),
             ray_address=values.get("RAY_ADDRESS", ""),
@@ -74,8 +74,8 @@ def _unquoted(value: str) -> str:
     return value.partition(" #")[0].strip()
 
 
-def _number(values: Mapping[str, str], name: str, default: int) -> int:
+def _number(values: Mapping[str, str], name: str, default: int, *, least: int = 0) -> int:
     text = values.get(name) or str(default)
-    if not text.isdecimal():
-        raise ValueError(f"{name} is {text!r}, and must be a whole number.")
+    if not text.isdecimal() or int(text) < least:
+        raise ValueError(f"{name} is {text!r}, and must be a whole number from {least} on.")
     return int(text)

@@ -34,7 +34,8 @@ def test_what_is_given_is_not_started(environ: dict[str, str], postgres: bool, r
     assert settings.local_ray is ray
 
 
-def test_a_port_that_is_none_is_said() -> None:
+@pytest.mark.parametrize(("name", "value"), [("API_PORT", "http"), ("API_WORKERS", "0")])
+def test_a_number_that_is_none_is_said(name: str, value: str) -> None:
     """A wrong number is named with its variable."""
-    with pytest.raises(ValueError, match="API_PORT is 'http'"):
-        Settings.read({"API_PORT": "http"})
+    with pytest.raises(ValueError, match=f"{name} is '{value}'"):
+        Settings.read({name: value})
