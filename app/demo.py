@@ -107,6 +107,7 @@ async def demonstrate(client: Client) -> None:
         for turn in ("first run", "second run, warm"):
             await _run(client, sandbox["id"], turn)
     finally:
+        began = time.perf_counter()
         deleted = await client.result(DELETE, {"id": sandbox["id"]})
         _say(began, f"deleteSandbox: {deleted['deleteSandbox']['deletedSandboxId']}")
 
