@@ -7,6 +7,9 @@ from tests.support.sessions import Desk, Lab, Run
 from tests.support.stack import docker
 
 LOST, FAILED = ExecutionStatus.LOST, ExecutionStatus.FAILED
+# Bombs and floods: what runs beside them waits for longer than it bears.
+pytestmark = pytest.mark.alone
+
 RESTING = 3
 """Processes of a sandbox where nothing runs: init, supervisor, interpreter; `sleep` is one more."""
 
