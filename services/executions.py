@@ -22,11 +22,7 @@ from services.entities import (
     SandboxId,
     Viewer,
 )
-from services.errors import (
-    ConflictError,
-    NotFoundError,
-    ServiceUnavailableError,
-)
+from services.errors import ConflictError, NotFoundError, ServiceUnavailableError
 from services.execution_checks import check_code, check_input_text
 from services.executor.errors import (
     ExecutorError,
