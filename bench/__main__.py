@@ -27,6 +27,7 @@ RUNS = 300
 STOCK_RUNS = 20
 COLD_RUNS = 5
 FLOOD_BYTES = 200 * 1024 * 1024
+PRINT_RUNS = 20
 PRINTS = 3000
 RESULTS = Path(__file__).parent / "results"
 FLOOD = f"""
@@ -89,7 +90,7 @@ async def _measure(settings: Settings) -> dict[str, object]:
                 counts = dict.fromkeys(measured, RUNS) | {"ray-agents execute_code": STOCK_RUNS}
                 figures = await _latencies(measured, counts)
                 streamed = await flood(client, sandbox, FLOOD, process)
-                prints = await flushed(client, sandbox, FLUSHED, PRINTS)
+                prints = await flushed(client, sandbox, FLUSHED, PRINTS, PRINT_RUNS)
             finally:
                 await client.result(DELETE, {"id": sandbox})
     ray.shutdown()

@@ -32,6 +32,8 @@ from db.sessions import (
 )
 
 _WORKED = "sandbox_api.worked"
+KEPT = 2
+"""Connections that single calls keep, for to check one out takes a third of such a call."""
 
 # A process that hangs or is cut off must not keep a lock for others to wait at.
 LIMITS = (
@@ -66,6 +68,8 @@ class Database:
             timeout=connect_timeout,
             command_timeout=command_timeout,
         )
+        self._kept: list[AsyncConnection] = []
+        self._most_kept = min(KEPT, pool_size - 1)
 
     async def __aenter__(self) -> Self:
         return self
@@ -80,6 +84,8 @@ class Database:
 
     async def aclose(self) -> None:
         """Close the pool's connections; idempotent."""
+        while self._kept:
+            await self._kept.pop().close()
         await self._engine.dispose()
 
     def tenant_session(
@@ -110,8 +116,12 @@ class Database:
             return await carry_out(TenantCall(driver, text, lock))
 
         with faults_named():
-            connection, found = await self._first_on(carry)
-            await connection.close()
+            kept = self._kept.pop() if self._kept else None
+            connection, found = await self._first_on(carry, kept)
+            if len(self._kept) < self._most_kept:
+                self._kept.append(connection)
+            else:
+                await connection.close()
             return found
 
     def service_session(self) -> AbstractAsyncContextManager[ServiceSession]:
@@ -153,11 +163,13 @@ class Database:
         return await self._first_on(begin)
 
     async def _first_on[T](
-        self, ask: Callable[[DriverConnection], Awaitable[T]]
+        self,
+        ask: Callable[[DriverConnection], Awaitable[T]],
+        kept: AsyncConnection | None = None,
     ) -> tuple[AsyncConnection, T]:
-        """Ask the first thing of a connection, and return both."""
+        """Ask the first thing of a connection, of a kept one to begin with; return both."""
         while True:
-            connection = await self._engine.connect()
+            connection, kept = kept or await self._engine.connect(), None
             driver, info = _driver_of(connection)
             # One that worked before may have died since, with the server; a new one tells.
             worked = bool(info.get(_WORKED))

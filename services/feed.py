@@ -13,9 +13,12 @@ from services.errors import ServiceUnavailableError
 from services.execution_events import closing_events
 from services.executor.errors import ExecutorError
 from services.executor.interface import Executor
-from services.executor.messages import EventBatch, Finished
+from services.executor.messages import EventBatch, Finished, Output
 from services.ledger import Ledger
 from services.operations import Operations
+
+FEW_EVENTS = 4
+FEW_CHARACTERS = 4096
 
 
 class Feed:
@@ -69,8 +72,9 @@ class Feed:
                 after = max(after, batch.events[-1].seq) if batch.events else after
                 ahead = None
                 if not batch.ended:
+                    # Little is shown before more is asked for; a flood is asked for meanwhile.
                     ask = self._next(viewer, reading, after)
-                    ahead = asyncio.Task(ask, loop=loop, eager_start=True)
+                    ahead = asyncio.Task(ask, loop=loop, eager_start=not _is_small(batch))
                 yield batch
                 if batch.ended:
                     return
@@ -123,3 +127,9 @@ class Feed:
         submission = reading.submission
         with suppress(ExecutorError):  # nothing waits for a reader in a session that is gone
             await self._executor.leave(submission.session_id, str(submission.id), reading.reader_id)
+
+
+def _is_small(batch: EventBatch) -> bool:
+    return len(batch.events) <= FEW_EVENTS and all(
+        len(event.text) <= FEW_CHARACTERS for event in batch.events if isinstance(event, Output)
+    )

@@ -7,7 +7,6 @@ it. The container is still made by ray-agents' `_ensure_container`.
 import asyncio
 import json
 import logging
-import socket
 import time
 from collections.abc import Collection
 from pathlib import Path
@@ -18,8 +17,15 @@ import ray
 import requests
 
 from services.executor import containers, local
+from services.executor.attached import DockerStream
 from services.executor.cgroup import MemoryGroup
 from services.executor.containers import HardenedClient, Mounts, hardening
+from services.executor.direct import (
+    Command,
+    DirectStream,
+    DirectUnavailableError,
+    run_direct,
+)
 from services.executor.errors import ExecutorError, SandboxStartError
 from services.executor.execution import lost
 from services.executor.files import WorkspaceFiles
@@ -214,14 +220,20 @@ class SandboxExecutor(ToolCalls, StockExecutor):
             msg = f"Docker could not start the container: {error}"
             raise SandboxStartError(msg) from error
 
-    def open_exec(
-        self, command: tuple[str, ...], user: str, environment: dict[str, str]
-    ) -> socket.socket:
-        """Start a command in the container with an attached stream."""
+    async def enter(self, command: Command) -> DirectStream:
+        """Run a command in the container, without Docker in between."""
         try:
-            container = containers.running(self.container)
-            return containers.open_exec(container, command, user, environment)
+            entrance = await asyncio.to_thread(containers.entrance, self.container)
         except Exception as error:
+            raise DirectUnavailableError(str(error)) from error
+        return await run_direct(entrance, command)
+
+    async def enter_by_docker(self, command: Command) -> DockerStream:
+        """Run a command in the container, by Docker."""
+        try:
+            return await asyncio.to_thread(containers.open_exec, self.container, command)
+        except Exception as error:
+            # Docker's client lets through whatever its layers raise.
             msg = f"Docker could not start the interpreter: {error}"
             raise SandboxStartError(msg) from error
 

@@ -4,7 +4,6 @@ ray-agents makes the containers; it is handed this client, which adds what it le
 """
 
 import logging
-import socket
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,8 @@ import requests
 from docker.models.containers import Container
 from docker.types import LogConfig, Mount, Ulimit
 
+from services.executor.attached import DockerStream
+from services.executor.direct import Command, Entrance
 from services.executor.errors import SandboxStartError
 from services.executor.messages import SessionSpec
 from services.executor.paths import SANDBOX_UID
@@ -24,12 +25,16 @@ INIT_UID = SANDBOX_UID - 1
 """Owner of the init, so that the code can't signal it."""
 TMPFS_BYTES = 64 * 1024 * 1024
 SHM_BYTES = 64 * 1024 * 1024
+CPU_PERIOD_MICROSECONDS = 20_000
+"""Short, for a sandbox that has used its share stands still until the next one begins."""
 LABEL = "sandbox-api"
 DOCKER_TIMEOUT_SECONDS = 60
 HTTP_CONFLICT = 409
 NOTICE_SECONDS = 1.0
 """How long Docker may take to notice that a container has ended."""
 RUNNING = "running"
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""What Docker gives a command in an image that names none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +67,8 @@ def hardening(spec: SessionSpec, mounts: Mounts) -> dict[str, Any]:
         "privileged": False,
         "mem_limit": limits.memory_bytes,
         "memswap_limit": limits.memory_bytes,
-        "cpu_period": 100_000,
-        "cpu_quota": int(limits.cpus * 100_000),
+        "cpu_period": CPU_PERIOD_MICROSECONDS,
+        "cpu_quota": int(limits.cpus * CPU_PERIOD_MICROSECONDS),
         "pids_limit": limits.processes + 128,
         "ipc_mode": "private",
         "shm_size": SHM_BYTES,
@@ -128,29 +133,39 @@ class _HardenedContainers:
         return container
 
 
-def open_exec(
-    container: Container, command: tuple[str, ...], user: str, environment: dict[str, str]
-) -> socket.socket:
-    """Run a command in a container and return its raw, multiplexed stream; blocking.
+def entrance(container: Container | None) -> Entrance:
+    """Tell where a running container's own process is, and what its commands are given."""
+    ours = running(container)
+    config = ours.attrs["Config"]
+    given = {"PATH": PATH, "HOSTNAME": config["Hostname"]}
+    for variable in config["Env"] or ():
+        name, _, value = variable.partition("=")
+        given[name] = value
+    return Entrance(str(ours.id), int(ours.attrs["State"]["Pid"]), given)
+
+
+def open_exec(container: Container | None, command: Command) -> DockerStream:
+    """Run a command in a running container and return its stream; blocking.
 
     The command must not speak first: what it says before the socket is ours could be lost
     in the HTTP client's buffer.
     """
-    api = _client(container).api
+    ours = running(container)
+    api = _client(ours).api
     made = api.exec_create(
-        container.id,
-        list(command),
+        ours.id,
+        list(command.arguments),
         stdin=True,
-        user=user,
-        environment=environment,
-        workdir="/workspace",
+        user=f"{command.uid}:{command.uid}",
+        environment=dict(command.environment),
+        workdir=command.folder,
     )
     # The client's wrapper around the socket differs by transport; its stubs name none of it.
     attached: Any = api.exec_start(made["Id"], socket=True)
-    raw: socket.socket = attached._sock.dup()  # noqa: SLF001
+    raw = attached._sock.dup()  # noqa: SLF001
     raw.setblocking(False)  # noqa: FBT003
     attached._response.close()  # noqa: SLF001
-    return raw
+    return DockerStream(raw)
 
 
 def _client(container: Container) -> docker.DockerClient:

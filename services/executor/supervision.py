@@ -2,13 +2,12 @@
 
 import asyncio
 import logging
-import socket
 from collections.abc import Callable
 from typing import Protocol
 
 from services.executor.errors import SandboxStartError
 from services.executor.interpreter import frames
-from services.executor.link import Link, open_link
+from services.executor.link import Enterable, Link, open_link
 
 logger = logging.getLogger(__name__)
 
@@ -21,16 +20,11 @@ LAST_WORDS_SECONDS = 0.1
 """How long the stream of a container that ended may take to say so itself."""
 
 
-class Container(Protocol):
-    """A session's container; all methods block."""
+class Container(Enterable, Protocol):
+    """A session's container; what is not a coroutine blocks."""
 
     def ensure(self) -> None:
         """Make it run, creating it where needed. Raises `SandboxStartError`."""
-
-    def open_exec(
-        self, command: tuple[str, ...], user: str, environment: dict[str, str]
-    ) -> socket.socket:
-        """Start a command in it with an attached stream."""
 
     def kill(self) -> None:
         """End it at once; nothing of the sandbox runs after this."""

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import exc, select
 from sqlmodel import col
 
-from db.engine import Database
+from db.engine import KEPT, Database
 from db.errors import (
     DatabaseUnavailableError,
     TransactionAbortedError,
@@ -36,6 +36,7 @@ WAITING = (
     "SELECT FROM pg_locks JOIN pg_database ON oid = database"
     " WHERE datname = current_database() AND locktype = 'advisory' AND NOT granted"
 )
+CONNECTED = "SELECT array_agg(pid) AS pids FROM pg_stat_activity WHERE datname = current_database()"
 WHO = "SELECT current_user, auth.uid(), pg_backend_pid(), current_setting('request.jwt.claims')"
 
 BARE = (
@@ -325,6 +326,34 @@ async def test_a_call_over_a_connection_that_was_cut(made: TestDatabase) -> None
 
             assert begun is not None
             assert (begun.added, begun.unended) == (True, number)
+
+
+async def test_connections_that_calls_keep(made: TestDatabase) -> None:
+    """A few stay out of the pool between calls, with nobody's rights; all close with it."""
+    users = [uuid4() for _ in range(6)]
+    async with Database(made.url, pool_size=4, checkout_timeout=5) as database:
+        rows = [await run_sandbox(database, user) for user in users]
+        for _ in range(3):
+            calls = (
+                begin_execution(database, user, row.id)
+                for user, row in zip(users, rows, strict=True)
+            )
+            begun = await asyncio.gather(*calls)
+            assert all(one is not None and one.added for one in begun)
+        kept = [await ask_bare(database, BARE, connection) for connection in database._kept]
+        async with database.service_session(), database.service_session():
+            """The rest of the pool is there for everybody."""
+
+    assert len({one["pid"] for one in kept}) == KEPT
+    for one in kept:
+        assert (one["own"], one["claims"], one["locks"]) == (True, "", 0)
+
+    async def closed() -> bool:
+        async with Database(made.url, pool_size=1) as database:
+            found = await ask_bare(database, CONNECTED)
+        return not {one["pid"] for one in kept} & set(found["pids"])
+
+    await until(closed)
 
 
 async def test_restart(made: TestDatabase) -> None:

@@ -1,9 +1,11 @@
 """Records for the database's tests, as the services would make them."""
 
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import asyncpg
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.engine import Database, _driver_of
 from db.repositories import executions
@@ -84,9 +86,11 @@ async def begin_execution(
     )
 
 
-async def ask_bare(database: Database, statement: str) -> asyncpg.Record:
+async def ask_bare(
+    database: Database, statement: str, kept: AsyncConnection | None = None
+) -> asyncpg.Record:
     """Ask over one of the pool's connections, with no rights but those that it came with."""
-    async with database._engine.connect() as connection:
+    async with nullcontext(kept) if kept else database._engine.connect() as connection:
         driver, _ = _driver_of(connection)
         row = await driver.fetchrow(statement)
     assert row is not None

@@ -4,6 +4,7 @@ import asyncio
 import json
 import math
 import pickle
+import socket
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.executor import incoming
+from services.executor.attached import DOCKER_HEADER, ERROR_BYTES, DockerStream
 from services.executor.interpreter import frames
 from services.executor.messages import DisplayData
 
@@ -187,13 +189,14 @@ def test_any_payload_can_be_framed(payload: dict[str, Any]) -> None:
 
 async def test_dockers_stream_is_taken_apart_at_any_cut() -> None:
     """Frames come whole out of Docker's multiplexed stream, errors beside them, bounded."""
-    from services.executor.link import DOCKER_HEADER, ERROR_BYTES, Demultiplexer  # noqa: PLC0415
-
     stream = b"".join(frames.pack(kind, body) for kind, body in FRAMES)
     parts = [(1, stream[:7]), (2, b"e" * 5000), (1, stream[7:]), (2, b"f" * 50_000)]
     raw = b"".join(DOCKER_HEADER.pack(kind, len(data)) + data for kind, data in parts)
     for size in (1, 3, 7, 1000, len(raw)):
-        streams = Demultiplexer()
+        ours, theirs = socket.socketpair()
+        ours.close()
+        theirs.close()
+        streams = DockerStream(ours)
         found = [
             frame
             for start in range(0, len(raw), size)

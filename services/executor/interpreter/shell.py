@@ -1,5 +1,6 @@
 """IPython's shell as the sandbox runs it: its output goes to the channel as frames."""
 
+import contextlib
 import subprocess
 import sys
 import traceback
@@ -13,7 +14,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.text import SList
 from traitlets.config import Config
 
-from . import frames, streams
+from . import cells, frames, streams
 from .channel import Channel
 
 MOST_CHARACTERS = 15_000
@@ -70,6 +71,9 @@ class Hook(DisplayHook):
         del md_dict
         self._bundle = format_dict
 
+    def log_output(self, format_dict: dict[str, Any]) -> None:
+        """Keep no copy: figures would fill the memory."""
+
     def finish_displayhook(self) -> None:
         """Send the value."""
         bundle, self._bundle = self._bundle, None
@@ -82,6 +86,7 @@ class Shell(InteractiveShell):
 
     channel: Channel
     failure: frames.Payload | None = None
+    plain_cells: cells.Cells | None = None
 
     def showtraceback(self, exc_tuple: Any = None, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
         """Keep the traceback; `sys.exit` is an end, not an error to show."""
@@ -103,6 +108,25 @@ class Shell(InteractiveShell):
         """Return the traceback kept last, which is kept no longer."""
         failure, self.failure = self.failure, None
         return failure
+
+    def transform_cell(self, raw_cell: str) -> str:
+        """Turn a cell into Python, which most are."""
+        if self.plain_cells is not None and self.plain_cells.is_plain(raw_cell):
+            return raw_cell if raw_cell.endswith("\n") else raw_cell + "\n"
+        return str(super().transform_cell(raw_cell))
+
+    def should_run_async(self, raw_cell: str, **more: Any) -> bool:  # noqa: ANN401
+        """Say whether a cell is asynchronous."""
+        return cells.has_await(raw_cell) and bool(super().should_run_async(raw_cell, **more))
+
+    def _tee(self, channel: str) -> contextlib.AbstractContextManager[None]:
+        """Keep no copy of what is printed, which may be gigabytes."""
+        del channel
+        return contextlib.nullcontext()
+
+    def _format_exception_for_storage(self, *_args: object, **_more: object) -> dict[str, object]:
+        """Keep no second traceback."""
+        return {}
 
     def enable_gui(self, gui: str | None = None) -> None:
         """Take any toolkit's name: figures are shown inline."""
@@ -181,6 +205,7 @@ def create() -> Shell:
     shell: Shell = Shell.instance(
         config=config, displayhook_class=Hook, display_pub_class=Publisher
     )
+    shell.plain_cells = cells.Cells(shell)
     shell.run_cell("None", store_history=False)
     return shell
 

@@ -1,0 +1,67 @@
+"""Which cells are plain Python: IPython's look at their text would change nothing.
+
+That look (magics, `!`, `?`, prompts pasted along) tokenizes a cell several times: a third of
+what a short one costs, and seconds for a megabyte.
+"""
+
+import re
+from collections.abc import Sized
+
+from IPython.core.autocall import IPyAutocall
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.core.macro import Macro
+
+_BEGINS = re.compile(r"[\w\"'#@(\[{]")
+_SPECIAL = re.compile(
+    # What calls magics, the shell or help, wherever; line ends that only Python's text knows;
+    r"[%!?\r\v\f\x1c-\x1e\x85\u2028\u2029]"
+    # what a line that is no plain Python begins with, and lines of blanks, which are emptied.
+    r"|^[^\S\n]*(?:[,;/]|>>>|\.\.\.|In ?\[|Out ?\[)|^[^\S\n]+$",
+    re.MULTILINE,
+)
+_WORD = re.compile(r"[\w.]*")
+
+
+class Cells:
+    """Looks at cells for a shell, as long as nobody has taught that new transformations."""
+
+    def __init__(self, shell: InteractiveShell) -> None:
+        """Remember what the shell does with a cell as it is now."""
+        self._shell = shell
+        self._rules = _count_rules(shell)
+
+    def is_plain(self, cell: str) -> bool:
+        """Whether the cell, with a line end at its end, is what the shell would make of it."""
+        if not _BEGINS.match(cell) or _SPECIAL.search(cell):
+            return False
+        shell = self._shell
+        if shell.autocall or _count_rules(shell) != self._rules:
+            return False
+        return "\n" in cell.rstrip("\n") or not self._calls_magic(cell)
+
+    def _calls_magic(self, line: str) -> bool:
+        """Whether a single line may be one of those that need no `%`, as `pwd`."""
+        shell = self._shell
+        word = _WORD.match(line)
+        name = word[0] if word else ""
+        return name.partition(".")[0] in shell.magics_manager.magics["line"] or isinstance(
+            shell.user_ns.get(name), Macro | IPyAutocall
+        )
+
+
+def _count_rules(shell: InteractiveShell) -> tuple[int, ...]:
+    manager, prefilter = shell.input_transformer_manager, shell.prefilter_manager
+    rules: tuple[Sized, ...] = (
+        manager.cleanup_transforms,
+        manager.line_transforms,
+        manager.token_transformers,
+        shell.input_transformers_post,
+        prefilter.checkers,
+        prefilter.transformers,
+    )
+    return tuple(map(len, rules))
+
+
+def has_await(cell: str) -> bool:
+    """Whether the cell may be asynchronous, which takes a compilation to know for sure."""
+    return "await" in cell or "async" in cell
