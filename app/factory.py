@@ -6,6 +6,8 @@ from contextlib import AbstractAsyncContextManager
 from functools import partial
 
 from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
@@ -43,12 +45,18 @@ def create_app(
     return Application(routes, holder, partial(open_backend, settings))
 
 
+async def _to_graphql(_request: Request) -> Response:
+    """Lead who asks for nothing in particular to what there is."""
+    return RedirectResponse("/graphql")
+
+
 def _routes(settings: Settings, holder: BackendHolder) -> list[BaseRoute]:
     schema = build_schema()
     page = Page() if settings.graphiql_served else None
     graphql = GraphQLEndpoint(schema, holder, page)
     transfer = Transfers(holder)
     routes: list[BaseRoute] = [
+        Route("/", _to_graphql),
         Route("/graphql", graphql.serve, methods=["GET", "POST"]),
         WebSocketRoute("/graphql", GraphQLSockets(schema, holder, settings.allowed_origins)),
         Route("/health", health),

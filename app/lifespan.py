@@ -34,6 +34,10 @@ async def open_backend(settings: Settings) -> AsyncIterator[Backend]:
     configure_logs(production=settings.production, level=settings.log_level)
     if settings.sandbox_runtime != "runsc":
         _log.critical("sandboxes_are_not_isolated", runtime=settings.sandbox_runtime)
+    if settings.production and settings.guessable_jwt_secret:
+        _log.critical(
+            "jwt_secret_can_be_guessed", remedy="give SUPABASE_JWT_SECRET 32 bytes or more"
+        )
     instance, url = open_instance(settings), database_url(settings)
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(_database(url, settings))

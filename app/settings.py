@@ -134,6 +134,11 @@ class Settings(BaseSettings):
         return self.environment == "production"
 
     @property
+    def guessable_jwt_secret(self) -> bool:
+        """Whether SUPABASE_JWT_SECRET is shorter than HS256 wants it (RFC 7518, section 3.2)."""
+        return 0 < len(self.supabase_jwt_secret.get_secret_value().encode()) < MIN_SECRET_BYTES
+
+    @property
     def graphiql_served(self) -> bool:
         """Whether browsers get GraphiQL: in development, or where it is asked for."""
         return not self.production if self.graphiql is None else self.graphiql

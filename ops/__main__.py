@@ -38,6 +38,8 @@ def _setup(_: Sequence[str]) -> int:
 
 def _run(_: Sequence[str]) -> int:
     settings = Settings.read()
+    # Before the set-up, which takes minutes the first time.
+    api.require_place(settings)
     setup.prepare_machine(settings)
     setup.start_services(settings)
     api.serve(settings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,16 +23,31 @@ STOP_SECONDS = GRACE_SECONDS + 5.0
 
 def serve(settings: Settings) -> None:
     """Become the API; returns never. Sandboxes, Ray and Postgres stay when it ends."""
+    require_place(settings)
+    settings.layout.write_state("api", {"pid": os.getpid(), "port": settings.port})
+    say(f"Serving on http://{settings.host}:{settings.port}/graphql")
+    os.chdir(REPOSITORY)
+    os.execv(str(venv.PYTHON), command(settings))  # noqa: S606 - no shell is wanted
+
+
+def require_place(settings: Settings) -> None:
+    """See that this API does not run, and nobody else where it is to be. Raises `CannotError`."""
     running = find(settings.layout)
     if running:
         raise CannotError(
             f"The API of {settings.layout.data_dir} runs already (process {running[0]}).",
             "make stop, or another DATA_DIR and API_PORT.",
         )
-    settings.layout.write_state("api", {"pid": os.getpid(), "port": settings.port})
-    say(f"Serving on http://{settings.host}:{settings.port}/graphql")
-    os.chdir(REPOSITORY)
-    os.execv(str(venv.PYTHON), command(settings))  # noqa: S606 - no shell is wanted
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind((settings.host, settings.port))
+        except OSError as error:
+            raise CannotError(
+                f"{settings.host}:{settings.port} can't be listened at: {error.strerror}.",
+                "another API_PORT or API_HOST, in .env or before the command.",
+            ) from error
 
 
 def command(settings: Settings, python: Path = venv.PYTHON) -> list[str]:

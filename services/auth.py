@@ -1,5 +1,6 @@
 """Tokens: who a Supabase JWT names."""
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from uuid import UUID
@@ -59,6 +60,8 @@ class TokenVerifier:
                     "verify_sub": False,
                 },
             )
+            # The database takes no NaN, and no token that means well has one.
+            json.dumps(claims, allow_nan=False)
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as error:
             # Infinity and absurd nesting leave PyJWT as the errors of Python itself.
             raise _refusal() from error

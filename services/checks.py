@@ -30,26 +30,30 @@ def check_execution_id(text: str, field: str = "executionId") -> ExecutionId:
     return ExecutionId(check_uuid(text, field))
 
 
-def check_text(text: str, field: str, *, longest: int, shortest: int = 0) -> str:
-    """Return a text of so many characters without NUL or half surrogate pairs."""
+def check_text(text: str, field: str, *, longest: int, shortest: int = 0, part: str = "") -> str:
+    """Return a text of so many characters without NUL or half surrogate pairs.
+
+    `part` says which of the field's texts it is, such as ` of "key"`.
+    """
+    what = f"`{field}`{part}"
     if not shortest <= len(text) <= longest:
         raise BadUserInputError(
-            f"`{field}` has {len(text)} characters: {shortest} to {longest} are allowed.",
+            f"{what} has {len(text)} characters: {shortest} to {longest} are allowed.",
             field=field,
         )
     if "\0" in text:
-        raise BadUserInputError(f"`{field}` holds a NUL character: leave it out.", field=field)
-    check_encodable(text, field)
+        raise BadUserInputError(f"{what} holds a NUL character: leave it out.", field=field)
+    check_encodable(text, field, part)
     return text
 
 
-def check_encodable(text: str, field: str) -> bytes:
+def check_encodable(text: str, field: str, part: str = "") -> bytes:
     """Return the text as UTF-8; half a surrogate pair has none."""
     try:
         return text.encode()
     except UnicodeEncodeError as error:
         raise BadUserInputError(
-            f"`{field}` holds half a surrogate pair at character {error.start}: send whole"
+            f"`{field}`{part} holds half a surrogate pair at character {error.start}: send whole"
             " characters.",
             field=field,
         ) from error

@@ -1,5 +1,6 @@
 """Checks of what `createSandbox`, `updateSandbox` and the list's filter take."""
 
+import json
 from collections.abc import Mapping
 
 from services.checks import check_seconds, check_text
@@ -15,6 +16,7 @@ from services.limits import (
 from services.settings import SessionSettings, TimeSettings
 
 SHORTEST_TIMEOUT_SECONDS = 1.0
+SHOWN_CHARACTERS = 40
 
 
 def check_name(name: str | None) -> str | None:
@@ -35,10 +37,17 @@ def check_metadata(metadata: JSON) -> dict[str, str]:
 
 def _pair(key: str, value: JSON) -> tuple[str, str]:
     if not isinstance(value, str):
-        raise _metadata_error("has a value that is no string: quote it")
-    check_text(key, "metadata", longest=MAX_METADATA_KEY_CHARACTERS, shortest=1)
-    check_text(value, "metadata", longest=MAX_METADATA_VALUE_CHARACTERS)
+        raise _metadata_error(f"has a value that is no string, of {_short(key)}: quote it")
+    longest = MAX_METADATA_KEY_CHARACTERS
+    check_text(key, "metadata", longest=longest, shortest=1, part=f", the key {_short(key)},")
+    longest = MAX_METADATA_VALUE_CHARACTERS
+    check_text(value, "metadata", longest=longest, part=f", the value of {_short(key)},")
     return key, value
+
+
+def _short(key: str) -> str:
+    shown = key if len(key) <= SHOWN_CHARACTERS else f"{key[:SHOWN_CHARACTERS]}..."
+    return json.dumps(shown)
 
 
 def _metadata_error(what: str) -> BadUserInputError:

@@ -249,6 +249,7 @@ async def test_origins(http: httpx.AsyncClient) -> None:
 async def test_health_and_readiness(http: httpx.AsyncClient, stubs: Stubs) -> None:
     """/health says that the process is up, /ready what is missing."""
     assert (await http.get("/health")).json() == {"status": "ok"}
+    assert (await http.get("/")).headers["location"] == "/graphql"
     assert (await http.get("/ready")).status_code == 200
     stubs.missing.append("docker: it does not answer")
     answer = await http.get("/ready")

@@ -45,6 +45,10 @@ def failed_start(tmp_path: Path, **variables: str) -> list[str]:
         ({"ENVIRONMENT": "production", "DATABASE_URL": "postgres://h/d"}, "SUPABASE_JWT_SECRET"),
         ({}, "make setup"),
         ({"DATABASE_URL": "nonsense"}, "DATABASE_URL"),
+        (
+            {"ENVIRONMENT": "production", "DATABASE_URL": "x", "SUPABASE_JWT_SECRET": "short"},
+            "jwt_secret_can_be_guessed",
+        ),
     ],
 )
 def test_start_that_settings_forbid(tmp_path: Path, variables: dict[str, str], named: str) -> None:

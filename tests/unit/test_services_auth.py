@@ -112,10 +112,18 @@ def test_all_refusals_say_the_same() -> None:
     assert len(messages) == 1
 
 
-def test_an_infinite_expiry_of_a_good_signature_is_unauthenticated() -> None:
-    """JSON of Python's knows Infinity; a date does not."""
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"exp": float("inf")},
+        {"user_metadata": {"height": float("nan")}},
+        {"app_metadata": [-float("inf")]},
+    ],
+)
+def test_a_number_that_json_has_not_is_unauthenticated(odd: dict[str, object]) -> None:
+    """JSON of Python's knows Infinity and NaN; a date does not, nor does the database."""
     head, _, _ = signed().partition(".")
-    payload = base64.urlsafe_b64encode(json.dumps(claims(exp=float("inf"))).encode())
+    payload = base64.urlsafe_b64encode(json.dumps(claims(**odd)).encode())
     body = f"{head}.{payload.decode().rstrip('=')}"
     key = jwt.algorithms.HMACAlgorithm(jwt.algorithms.HMACAlgorithm.SHA256)
     signature = base64.urlsafe_b64encode(key.sign(body.encode(), SECRET.encode()))

@@ -14,6 +14,7 @@ from services.entities import CodeToRun, SandboxFilter
 from services.environment_checks import check_environment
 from services.errors import BadUserInputError, PayloadTooLargeError
 from services.execution_checks import check_code, check_input_text
+from services.executor.messages import JSON
 from services.sandbox_checks import (
     check_filter,
     check_idle_timeout,
@@ -157,3 +158,19 @@ def test_no_garbage_is_a_cursor(garbage: str) -> None:
         decode_cursor(garbage)
 
     assert caught.value.extensions["field"] == "after"
+
+
+@pytest.mark.parametrize(
+    ("metadata", "named"),
+    [
+        ({"k" * 129: "v"}, '"kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk...", has 129 characters'),
+        ({"fine": "", "long": "v" * 2049}, '"long", has 2049 characters'),
+        ({"fine": "", "a\0b": 1}, 'of "a\\u0000b"'),
+    ],
+)
+def test_metadata_that_is_refused_says_which(metadata: dict[str, JSON], named: str) -> None:
+    """Of many pairs, the message names the one."""
+    with pytest.raises(BadUserInputError) as caught:
+        check_metadata(metadata)
+
+    assert named in caught.value.message
