@@ -25,6 +25,8 @@ from services.executor.messages import (
 from services.executor.transcript import Decoder, HeadTail, Results
 
 MOST_CLEARS = 10_000
+MOST_QUESTIONS = 64
+"""Open at once, by as many threads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,8 @@ class Execution:
         self.ended = asyncio.Event()
         self.changes = 0
         """Grows with each change of an ended record, so that it is recorded again."""
-        self.input_seq: int | None = None
+        self._questions: dict[int, tuple[int, float]] = {}
+        """Open ones by their events' numbers: the code's own number, and when it asked."""
         self.interrupted = False
         self.installs = 0
         """Installations that its code has asked for."""
@@ -160,11 +163,37 @@ class Execution:
             self._cleared_at = self.log.add(lambda seq, at: Cleared(seq, at, wait)).seq
 
     def ask(self, question: Ask) -> None:
-        """Take a question; `input_seq` is open until it is answered."""
+        """Take a question; while one is open, the code's time does not count."""
+        if len(self._questions) >= MOST_QUESTIONS:
+            return
         event = self.log.add(
             lambda seq, at: InputRequested(seq, at, question.prompt, question.password)
         )
-        self.input_seq = event.seq
+        if not self._questions:
+            self.stopwatch.pause()
+        self._questions[event.seq] = (question.number, time.monotonic())
+
+    def close_question(self, seq: int) -> int | None:
+        """Take note of an answer; return the code's own number, None where none is open."""
+        question = self._questions.pop(seq, None)
+        if question is None:
+            return None
+        if not self._questions:
+            self.stopwatch.resume()
+        return question[0]
+
+    def withdraw(self, number: int) -> None:
+        """Take note that the code does not wait any more for what it asked by this number."""
+        for seq, (known, _) in list(self._questions.items()):
+            if known == number:
+                self.close_question(seq)
+
+    @property
+    def unanswered_seconds(self) -> float | None:
+        """How long the oldest open question has been waiting; None where none is open."""
+        if not self._questions:
+            return None
+        return time.monotonic() - min(asked for _, asked in self._questions.values())
 
     def fail(self, error: CodeError) -> None:
         """Take the exception that the code raised; the end follows."""
@@ -184,7 +213,7 @@ class Execution:
             self._error = None
         self._verdict = verdict
         self.status = verdict.status
-        self.input_seq = None
+        self._questions.clear()
         self._finished_at = time.time()
         self._duration_ms = self.stopwatch.elapsed * 1000
         duration = self._duration_ms

@@ -43,6 +43,8 @@ class Done:
 class Ask:
     """Code asks for a line."""
 
+    number: int
+    """Comes back with the answer."""
     prompt: str
     password: bool
 
@@ -137,7 +139,16 @@ def _json(value: object, depth: int) -> JSON:
 
 def ask(payload: Payload) -> Ask:
     """Read a question."""
-    return Ask(_text(payload.get("prompt"), PROMPT_CHARACTERS), payload.get("password") is True)
+    return Ask(
+        _integer(payload.get("number"), 0),
+        _text(payload.get("prompt"), PROMPT_CHARACTERS),
+        payload.get("password") is True,
+    )
+
+
+def withdrawn(payload: Payload) -> int:
+    """Read the number of a question that nobody waits for any more."""
+    return _integer(payload.get("number"), 0)
 
 
 def install(payload: Payload) -> Install:

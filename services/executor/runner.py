@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import signal
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -64,7 +65,7 @@ class Runner:
         self._state_lost = False
         """Whether an interpreter ended by itself while none of its executions ran."""
         self._verdict: asyncio.Future[Verdict] | None = None
-        self._poke: asyncio.Future[None] | None = None
+        self._poked: asyncio.Future[None] | None = None
         self._answers: dict[int, asyncio.Future[frames.Payload]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -89,7 +90,6 @@ class Runner:
         )
         self._current = execution
         self._verdict = asyncio.get_running_loop().create_future()
-        self._poke = asyncio.get_running_loop().create_future()
         execution.start()
         watch = asyncio.create_task(self._watch_memory(), name="memory")
         try:
@@ -134,26 +134,30 @@ class Runner:
 
     async def _await_verdict(self, execution: Execution, limit: float) -> Verdict:
         """Wait for the end, at the latest for the limit of time or an interrupt's grace."""
-        verdict, poke = self._require_verdict(), self._poke
+        verdict = self._require_verdict()
         interrupted_at: float | None = None
         while True:
-            left = limit - execution.stopwatch.seconds
+            self._poked = asyncio.get_running_loop().create_future()
+            left = _seconds_left(execution, limit)
             if execution.interrupted:
                 if interrupted_at is None:
-                    interrupted_at = execution.stopwatch.seconds
+                    interrupted_at = time.monotonic()
                     self.supervision.send(frames.INTERRUPT, {})
-                since = execution.stopwatch.seconds - interrupted_at
+                since = time.monotonic() - interrupted_at
                 left = min(left, INTERRUPT_GRACE_SECONDS - since)
             if left <= 0:
                 return await self._end(execution, interrupted=interrupted_at is not None)
-            wanted: set[asyncio.Future[Any]] = {verdict}
-            if poke is not None and not poke.done():
-                wanted.add(poke)
+            wanted: set[asyncio.Future[Any]] = {verdict, self._poked}
             await asyncio.wait(
                 wanted, timeout=max(left, 0.001), return_when=asyncio.FIRST_COMPLETED
             )
             if verdict.done():
                 return verdict.result()
+
+    def _poke(self) -> None:
+        """Have whoever waits for the end look again how long there is to wait."""
+        if self._poked is not None and not self._poked.done():
+            self._poked.set_result(None)
 
     def _require_verdict(self) -> asyncio.Future[Verdict]:
         if self._verdict is None:
@@ -164,8 +168,8 @@ class Runner:
     def interrupt(self, execution: Execution) -> None:
         """Raise KeyboardInterrupt in the execution, once it runs; end it after a grace."""
         execution.interrupted = True
-        if execution is self._current and self._poke is not None and not self._poke.done():
-            self._poke.set_result(None)
+        if execution is self._current:
+            self._poke()
 
     async def _end(self, execution: Execution, *, interrupted: bool) -> Verdict:
         """Code does not end by itself: end every process of the sandbox."""
@@ -173,7 +177,8 @@ class Runner:
         await self.supervision.replace()
         if interrupted:
             return interrupted_verdict(restarted=True)
-        return timed_out(execution.stopwatch.seconds)
+        unanswered = execution.unanswered_seconds
+        return timed_out(execution.stopwatch.seconds) if unanswered is None else ignored(unanswered)
 
     def conclude(self, verdict: Verdict) -> bool:
         """End what runs now with this verdict; False where nothing does."""
@@ -189,10 +194,10 @@ class Runner:
         await self.end_all(interrupted_verdict(restarted=True))
         await self.supervision.ensure()
 
-    def answer(self, execution: Execution, text: str) -> None:
-        """Answer the open question of the execution that runs."""
-        execution.input_seq = None
-        self.supervision.send(frames.INPUT, {"text": text})
+    def answer(self, number: int, text: str) -> None:
+        """Answer a question of the execution that runs, by the code's number of it."""
+        self.supervision.send(frames.INPUT, {"number": number, "text": text})
+        self._poke()
 
     async def ask(self, command: int, reply: int, seconds: float) -> frames.Payload:
         """Ask the supervisor something; raises `TimeoutError`."""
@@ -241,8 +246,11 @@ class Runner:
             execution.fail(incoming.error(payload))
         elif kind == frames.CLEAR:
             execution.clear(wait=payload.get("wait") is True)
-        elif kind == frames.ASK and execution.input_seq is None:
+        elif kind == frames.ASK:
             execution.ask(incoming.ask(payload))
+        elif kind == frames.WITHDRAWN:
+            execution.withdraw(incoming.withdrawn(payload))
+            self._poke()
         elif kind == frames.INSTALL and len(self._tasks) < INSTALLS:
             task = asyncio.create_task(self._on_install(execution, incoming.install(payload)))
             self._tasks.add(task)
@@ -315,6 +323,22 @@ def timed_out(seconds: float) -> Verdict:
     )
     error = CodeError("TimeoutError", message, "")
     return Verdict(ExecutionStatus.TIMED_OUT, 124, error, interpreter_restarted=True)
+
+
+def ignored(seconds: float) -> Verdict:
+    """Make the verdict of an execution whose question nobody answered within its limit."""
+    message = (
+        f"Nobody answered the code's question within its limit of time, {seconds:.1f} s, and the "
+        "interpreter's state is gone: answer by `provideInput`, or give a higher `timeoutSeconds`."
+    )
+    error = CodeError("TimeoutError", message, "")
+    return Verdict(ExecutionStatus.TIMED_OUT, 124, error, interpreter_restarted=True)
+
+
+def _seconds_left(execution: Execution, limit: float) -> float:
+    """Say how long the code may go on, or, where it asks, how long it may wait for the answer."""
+    unanswered = execution.unanswered_seconds
+    return limit - (execution.stopwatch.seconds if unanswered is None else unanswered)
 
 
 def _death(exit_code: object) -> Verdict:

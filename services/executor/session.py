@@ -175,10 +175,11 @@ class Session:
     def provide_input(self, execution_id: str, input_seq: int, text: str) -> ExecutionRecord:
         """Answer an open question. Raises `NotWaitingError`."""
         execution = self._registry.get(execution_id)
-        if execution.input_seq is None or execution.input_seq != input_seq:
+        number = execution.close_question(input_seq)
+        if number is None:
             msg = "The execution does not wait for this input (any more)."
             raise NotWaitingError(msg, status=execution.status)
-        self._runner.answer(execution, text)
+        self._runner.answer(number, text)
         return execution.record()
 
     async def restart(self) -> None:

@@ -230,7 +230,7 @@ async def test_a_traceback_is_the_codes_own(desk: Desk) -> None:
         ("def f(): f()\nf()", "RecursionError"),
         ("raise type('Odd', (BaseException,), {})('very')", "Odd"),
         ("raise ExceptionGroup('several', [ValueError(1), TypeError(2)])", "ExceptionGroup"),
-        ("class E(Exception):\n    def __str__(self): raise ValueError\nraise E", "ValueError"),
+        ("class E(Exception):\n    def __str__(self): raise ValueError\nraise E", "E"),
         ("%nosuchmagic", "UsageError"),
         ("raise KeyboardInterrupt", "KeyboardInterrupt"),
         ("import nosuchmodule", "ModuleNotFoundError"),

@@ -16,6 +16,8 @@ from types import FrameType
 from . import frames
 
 READ_BYTES = 64 * 1024
+KEPT_FRAMES = 64
+"""Of a kind, for whoever waits for them: answers to what was interrupted stay behind."""
 
 
 class Channel:
@@ -90,8 +92,11 @@ class Channel:
         finally:
             self._leave()
 
-    def take(self, kind: int) -> frames.Payload | None:
-        """Read what has come, without waiting, and return the oldest frame of a kind."""
+    def take(self, kind: int, number: int | None = None) -> frames.Payload | None:
+        """Read what has come, without waiting, and return the oldest frame of a kind.
+
+        With a number, return the one that answers what was asked under it.
+        """
         self._enter()
         try:
             if self._reading.acquire(blocking=False):
@@ -99,8 +104,12 @@ class Channel:
                     self._read()
                 finally:
                     self._reading.release()
-            waiting = self._inbox.get(kind)
-            return waiting.popleft() if waiting else None
+            waiting = self._inbox.get(kind, ())
+            for payload in tuple(waiting):
+                if number is None or payload.get("number") == number:
+                    self._inbox[kind].remove(payload)
+                    return payload
+            return None
         finally:
             self._leave()
 
@@ -114,17 +123,17 @@ class Channel:
                 os._exit(0)
             for kind, body in self._parser.feed(data):
                 payload = frames.decode(body) if body else {}
-                self._inbox.setdefault(kind, deque()).append(payload)
+                self._inbox.setdefault(kind, deque(maxlen=KEPT_FRAMES)).append(payload)
                 if kind == frames.EXECUTE and threading.current_thread() is not self._main:
                     self.wake()
             if len(data) < READ_BYTES:
                 # That was all: whoever waits for more looks again, and a look costs.
                 return
 
-    def wait(self, kind: int) -> frames.Payload:
-        """Wait for a frame of a kind; an interrupt ends the wait."""
+    def wait(self, kind: int, number: int | None = None) -> frames.Payload:
+        """Wait for what `take` returns; an interrupt ends the wait."""
         while True:
-            payload = self.take(kind)
+            payload = self.take(kind, number)
             if payload is not None:
                 return payload
             # Bounded, because another thread may have read the frame meanwhile.

@@ -37,6 +37,8 @@ DIED = 0x49
 INSTALL = 0x4A
 COUNTED = 0x4B
 SURVEYED = 0x4C
+WITHDRAWN = 0x4D
+"""Nobody waits for the answer to a question any more."""
 
 # From supervisor to interpreter alone.
 RELAYED = 0x61

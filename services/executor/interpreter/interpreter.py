@@ -5,6 +5,7 @@ import builtins
 import contextlib
 import getpass
 import importlib
+import itertools
 import os
 import shlex
 import socket
@@ -57,7 +58,7 @@ class Interpreter:
         self._loop = self._new_loop()
         self._packages: object = None
         self._clones = Clones()
-        self._wishes = 0
+        self._numbers = itertools.count(1)
         self._shell = shell
         shells.attach(channel)
         self._shell.loop_runner = self._run_coroutine
@@ -181,10 +182,18 @@ class Interpreter:
     def ask(self, prompt: str, *, password: bool = False) -> str:
         """Ask whoever reads the execution for one line."""
         streams.flush(*self._outputs)
-        self._channel.show(
-            frames.ASK, {"prompt": str(prompt)[:PROMPT_CHARACTERS], "password": password}
-        )
-        return str(self._channel.wait(frames.INPUT).get("text", ""))
+        number = next(self._numbers)
+        question = {
+            "number": number,
+            "prompt": str(prompt)[:PROMPT_CHARACTERS],
+            "password": password,
+        }
+        try:
+            self._channel.show(frames.ASK, question)
+            return str(self._channel.wait(frames.INPUT, number).get("text", ""))
+        except BaseException:
+            self._channel.send(frames.WITHDRAWN, {"number": number})
+            raise
 
     def _input(self, prompt: object = "", /) -> str:
         return self.ask(str(prompt))
@@ -193,13 +202,10 @@ class Interpreter:
         """Install packages: `%pip install [-q] [-U] NAME ...`; the node downloads the wheels."""
         quiet, upgrade, names = _parse_pip(line)
         streams.flush(*self._outputs)
-        self._wishes += 1
-        wish = {"number": self._wishes, "requirements": names, "upgrade": upgrade, "quiet": quiet}
+        number = next(self._numbers)
+        wish = {"number": number, "requirements": names, "upgrade": upgrade, "quiet": quiet}
         self._channel.show(frames.INSTALL, wish)
-        answer = self._channel.wait(frames.INSTALLED)
-        while answer.get("number") != wish["number"]:
-            # For an earlier one, whose wait was interrupted.
-            answer = self._channel.wait(frames.INSTALLED)
+        answer = self._channel.wait(frames.INSTALLED, number)
         importlib.invalidate_caches()
         if not answer.get("ok"):
             raise UsageError(str(answer.get("message")))

@@ -30,7 +30,7 @@ READS = 16
 HIGH_WATER = 512 * 1024
 """Above this many bytes on their way to the node, nothing more is taken from the code."""
 ANSWERED = frozenset({frames.DISPLAY, frames.CLEAR, frames.ASK, frames.INSTALL})
-PASSED = ANSWERED | {frames.ERROR, frames.DONE}
+PASSED = ANSWERED | {frames.ERROR, frames.DONE, frames.WITHDRAWN}
 PR_SET_DUMPABLE = 4
 F_SETPIPE_SZ = 1031
 DESCRIPTORS = 256
