@@ -1,12 +1,17 @@
 """What comes from inside the sandbox, checked: sizes, types, lengths. Nothing is believed."""
 
 import math
+import re
 from dataclasses import dataclass
 
 from services.executor.interpreter import frames
 from services.executor.interpreter.frames import Payload
 from services.executor.messages import JSON, CodeError, DisplayData
 
+# Control sequences (ECMA-48, section 5.4), strings such as a window's title, and lone escapes.
+_ESCAPES = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]?|\x9b"
+)
 BUNDLE_BYTES = 10 * 1024 * 1024
 BUNDLE_TYPES = 32
 BUNDLE_PARTS = 400_000
@@ -90,18 +95,18 @@ def done(payload: Payload) -> Done:
 def error(payload: Payload) -> CodeError:
     """Read an exception."""
     return CodeError(
-        name=_text(payload.get("name"), NAME_CHARACTERS) or "Error",
-        value=_text(payload.get("value"), VALUE_CHARACTERS),
-        traceback=_text(payload.get("traceback"), TRACEBACK_CHARACTERS),
+        name=_plain(payload.get("name"), NAME_CHARACTERS) or "Error",
+        value=_plain(payload.get("value"), VALUE_CHARACTERS),
+        traceback=_plain(payload.get("traceback"), TRACEBACK_CHARACTERS),
     )
 
 
 def display(body: bytes) -> DisplayData:
     """Read a mime bundle; one over the limits becomes a note that says so, unparsed."""
     if len(body) > BUNDLE_BYTES:
-        return _note(f"a result of {len(body)} bytes: the limit is {BUNDLE_BYTES} bytes")
+        return _note(body, f"a result of {len(body):,} bytes; there is room for {BUNDLE_BYTES:,}")
     if _parts(body) > BUNDLE_PARTS:
-        return _note(f"a result of over {BUNDLE_PARTS} values")
+        return _note(body, f"a result of over {BUNDLE_PARTS:,} values")
     payload = read(frames.DISPLAY, body)
     display_id = payload.get("display_id")
     return DisplayData(
@@ -111,8 +116,9 @@ def display(body: bytes) -> DisplayData:
     )
 
 
-def _note(what: str) -> DisplayData:
-    return DisplayData({"text/plain": f"[not shown: {what}]"}, is_result=False)
+def _note(body: bytes, what: str) -> DisplayData:
+    is_result = body.startswith(b'{"is_result":true')
+    return DisplayData({"text/plain": f"[not shown: {what}]"}, is_result=is_result)
 
 
 def _bundle(value: object) -> dict[str, JSON]:
@@ -173,6 +179,11 @@ def _integer(value: object, default: int) -> int:
 def _text(value: object, limit: int) -> str:
     text = _whole(value if isinstance(value, str) else "")
     return text if len(text) <= limit else text[:limit] + " [...]"
+
+
+def _plain(value: object, limit: int) -> str:
+    """Return text without what a terminal would take for a command."""
+    return _ESCAPES.sub("", _text(value, limit))
 
 
 def _whole(text: str) -> str:

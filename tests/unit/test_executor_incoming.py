@@ -87,7 +87,7 @@ def test_a_large_bundle_is_a_note() -> None:
     size = incoming.BUNDLE_BYTES + 1
     [note] = incoming.display(b" " * size).bundle.values()
 
-    assert str(size) in str(note)
+    assert f"{size:,}" in str(note)
 
 
 def test_a_bundle_of_too_many_values_is_never_parsed() -> None:

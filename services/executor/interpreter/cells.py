@@ -19,6 +19,9 @@ _SPECIAL = re.compile(
     r"|^[^\S\n]*(?:[,;/]|>>>|\.\.\.|In ?\[|Out ?\[)|^[^\S\n]+$",
     re.MULTILINE,
 )
+_LOOPED = re.compile(r"\b(?:create_task|ensure_future|get_running_loop|current_task)\s*\(")
+_LOOPS = re.compile(r"\b(?:asyncio\.run|run_until_complete|run_forever|Runner)\s*\(")
+_BLANK = re.compile(r"(?:[^\S\n]*\n)+")
 _WORD = re.compile(r"[\w.]*")
 
 
@@ -60,6 +63,22 @@ def _count_rules(shell: InteractiveShell) -> tuple[int, ...]:
         prefilter.transformers,
     )
     return tuple(map(len, rules))
+
+
+def split_blank(cell: str) -> tuple[str, str]:
+    """Return as many line ends as the cell has blank lines before its first, and the rest."""
+    blank = _BLANK.match(cell)
+    if blank is None:
+        return "", cell
+    return "\n" * blank[0].count("\n"), cell[blank.end() :]
+
+
+def wants_loop(cell: str) -> bool:
+    """Whether the cell asks for the loop that runs it, without being asynchronous itself.
+
+    One that runs a loop of its own must not be run by another.
+    """
+    return _LOOPED.search(cell) is not None and _LOOPS.search(cell) is None
 
 
 def has_await(cell: str) -> bool:

@@ -130,6 +130,10 @@ class Channel:
                 # That was all: whoever waits for more looks again, and a look costs.
                 return
 
+    def readable(self, seconds: float) -> bool:
+        """Whether something comes within so many seconds."""
+        return bool(select.select([self.socket], [], [], seconds)[0])
+
     def wait(self, kind: int, number: int | None = None) -> frames.Payload:
         """Wait for what `take` returns; an interrupt ends the wait."""
         while True:

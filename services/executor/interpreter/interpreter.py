@@ -24,6 +24,8 @@ from .loop import CellLoop
 
 LIBRARY = "/opt/interpreter/lib"
 PROMPT_CHARACTERS = 4096
+IDLE_SECONDS = 0.3
+"""Without a cell for so long after its start, the interpreter prepares for what may come."""
 PACKAGES = "/packages/current"
 WORKSPACE = "/workspace"
 
@@ -63,14 +65,17 @@ class Interpreter:
         shells.attach(channel)
         self._shell.loop_runner = self._run_coroutine
         self._shell.register_magic_function(self.pip, "line", "pip")
-        for name in ("exit", "quit"):
-            self._shell.user_ns[name] = _exit
+        ends = dict.fromkeys(("exit", "quit"), _exit)
+        self._shell.user_ns.update(ends)
+        self._shell.user_ns_hidden.update(ends)
         builtins.input = self._input
         getpass.getpass = lambda prompt="Password: ", *_a, **_k: self.ask(prompt, password=True)
         channel.install_handler()
 
     def serve(self) -> None:
         """Run cells until the process is ended; a forked copy that comes here ends itself."""
+        if not self._channel.readable(IDLE_SECONDS):
+            shells.warm(self._shell)
         while True:
             if self._channel.foreign:
                 streams.flush(*self._outputs)

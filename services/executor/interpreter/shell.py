@@ -5,7 +5,6 @@ import subprocess
 import sys
 import traceback
 import warnings
-from base64 import b64encode
 from typing import Any, NoReturn
 
 from IPython.core.displayhook import DisplayHook
@@ -14,7 +13,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.text import SList
 from traitlets.config import Config
 
-from . import cells, frames, streams
+from . import bundles, cells, frames, streams, tracebacks
 from .channel import Channel
 
 MOST_CHARACTERS = 15_000
@@ -27,14 +26,7 @@ PIP_HINT = (
 def publish(channel: Channel, data: dict[str, Any], **more: object) -> None:
     """Show a mime bundle, after everything printed before it."""
     streams.flush()
-    channel.show(frames.DISPLAY, {"bundle": _plain(data), **more})
-
-
-def _plain(data: dict[str, Any]) -> dict[str, Any]:
-    return {
-        str(kind): b64encode(value).decode() if isinstance(value, bytes) else value
-        for kind, value in data.items()
-    }
+    channel.show(frames.DISPLAY, {**more, "bundle": bundles.fit(data)})
 
 
 class Publisher(DisplayPublisher):
@@ -85,6 +77,7 @@ class Shell(InteractiveShell):
     """An IPython shell whose errors are kept for the reader instead of printed."""
 
     channel: Channel
+    compiler_class = tracebacks.Compiler
     failure: frames.Payload | None = None
     plain_cells: cells.Cells | None = None
 
@@ -93,7 +86,15 @@ class Shell(InteractiveShell):
         kind = (exc_tuple or sys.exc_info())[0]
         if isinstance(kind, type) and issubclass(kind, SystemExit):
             return
+        error = (exc_tuple or sys.exc_info())[1]
+        if error is not None and tracebacks.holds_group(error):
+            self._showtraceback(type(error), error, tracebacks.format_whole(error))
+            return
         super().showtraceback(exc_tuple, *args, **kwargs)
+
+    def show_usage_error(self, exc: Any) -> None:  # noqa: ANN401
+        """Keep the words of a magic that was used wrongly."""
+        self._showtraceback(type(exc), exc, f"{type(exc).__name__}: {exc}")
 
     def _showtraceback(self, etype: Any, evalue: Any, stb: Any) -> None:  # noqa: ANN401
         text = "\n".join(stb) if isinstance(stb, list) else str(stb)
@@ -110,13 +111,16 @@ class Shell(InteractiveShell):
         return failure
 
     def transform_cell(self, raw_cell: str) -> str:
-        """Turn a cell into Python, which most are."""
-        if self.plain_cells is not None and self.plain_cells.is_plain(raw_cell):
-            return raw_cell if raw_cell.endswith("\n") else raw_cell + "\n"
-        return str(super().transform_cell(raw_cell))
+        """Turn a cell into Python, which most are; lines keep their numbers."""
+        blank, cell = cells.split_blank(raw_cell)
+        if self.plain_cells is not None and self.plain_cells.is_plain(cell):
+            return f"{blank}{cell}" if cell.endswith("\n") else f"{blank}{cell}\n"
+        return f"{blank}{super().transform_cell(cell)}"
 
     def should_run_async(self, raw_cell: str, **more: Any) -> bool:  # noqa: ANN401
-        """Say whether a cell is asynchronous."""
+        """Say whether a cell is to be run by the event loop."""
+        if cells.wants_loop(raw_cell):
+            return True
         return cells.has_await(raw_cell) and bool(super().should_run_async(raw_cell, **more))
 
     def _tee(self, channel: str) -> contextlib.AbstractContextManager[None]:
@@ -205,6 +209,7 @@ def create() -> Shell:
     shell: Shell = Shell.instance(
         config=config, displayhook_class=Hook, display_pub_class=Publisher
     )
+    sys.argv = [""]
     shell.plain_cells = cells.Cells(shell)
     shell.run_cell("None", store_history=False)
     return shell
@@ -213,3 +218,11 @@ def create() -> Shell:
 def attach(channel: Channel) -> None:
     """Send what the shell shows through `channel`."""
     Publisher.channel = Hook.channel = Shell.channel = channel
+
+
+def warm(shell: Shell) -> None:
+    """Load what the first traceback needs, which takes 80 ms under gVisor."""
+    try:
+        int("")
+    except ValueError:
+        shell.InteractiveTB.structured_traceback(*sys.exc_info())
