@@ -14,6 +14,7 @@ COMPARE = """
 import json, random, sys
 from interpreter import shell as shells
 from IPython.core.interactiveshell import InteractiveShell
+from IPython.core.macro import Macro
 
 PIECES = [
     "x", "x = 1", "print('hi')", "pwd", "time", "time.sleep(1)", "cd", "ls", "@dec", "def f():",
@@ -24,13 +25,12 @@ PIECES = [
     "for i in x:\\n    print(i)", "print", "x.y", "'a!b'", "f(x)", "-1", "*a, b = x", "$x", "~x",
     "0", ".5", ":", "\\ufeff", "exit", "quit", "who", "matplotlib", "# PYTHON-MODE",
 ]
+number = int(sys.argv[1])
 shell = shells.create()
-shell.user_ns.update(x=1, time=3)
-shell.run_cell("%macro again 1")
-shell.plain_cells = type(shell.plain_cells)(shell)
+shell.user_ns.update(x=1, time=3, again=Macro("x"))
 rng = random.Random(20261124)
 plain, wrong = 0, []
-for _ in range(int(sys.argv[1])):
+for _ in range(number):
     ends = ("", "", "\\n", " ")
     cell = "".join(rng.choice(PIECES) + rng.choice(ends) for _ in range(rng.randint(1, 5)))
     if not shell.plain_cells.is_plain(cell):
