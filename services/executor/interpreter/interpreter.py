@@ -5,6 +5,7 @@ import builtins
 import contextlib
 import getpass
 import importlib
+import io
 import itertools
 import os
 import shlex
@@ -58,7 +59,7 @@ class Interpreter:
         self._channel = channel
         self._outputs = streams.install(self.ask)
         self._loop = self._new_loop()
-        self._packages: object = None
+        self._packages: object = 0
         self._clones = Clones()
         self._numbers = itertools.count(1)
         self._shell = shell
@@ -74,8 +75,7 @@ class Interpreter:
 
     def serve(self) -> None:
         """Run cells until the process is ended; a forked copy that comes here ends itself."""
-        if not self._channel.readable(IDLE_SECONDS):
-            shells.warm(self._shell)
+        self._warm()
         while True:
             if self._channel.foreign:
                 streams.flush(*self._outputs)
@@ -83,6 +83,17 @@ class Interpreter:
             request = self._next()
             with contextlib.suppress(KeyboardInterrupt):
                 self._cell(request)
+
+    def _warm(self) -> None:
+        """Do beforehand what the first cell and the first traceback would wait for.
+
+        A fork's memory is copied as it is touched, which takes 30 ms for the first cell.
+        """
+        with contextlib.redirect_stdout(io.StringIO()):
+            self._shell.run_cell("print()", store_history=False)
+        if not self._channel.readable(IDLE_SECONDS):
+            importlib.invalidate_caches()
+            shells.warm(self._shell)
 
     def _new_loop(self) -> CellLoop:
         loop = CellLoop()
