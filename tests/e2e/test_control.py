@@ -118,6 +118,35 @@ async def test_what_hears_no_interrupt_is_ended(api: Api, sandbox: str, code: st
     assert await works(api, sandbox)
 
 
+@pytest.mark.xfail(
+    strict=True,
+    reason="an interrupt that comes before the interpreter takes the code up is passed over",
+)
+async def test_an_interrupt_of_code_that_is_about_to_begin_is_heard(api: Api, sandbox: str) -> None:
+    """Code that a task of an earlier cell keeps from beginning is interrupted, not ended."""
+    code = """
+import asyncio, os, time
+stays = "here"
+def hold():
+    open("held", "w").close()
+    while not os.path.exists("let-go"): time.sleep(0.01)
+    os.remove("held"); os.remove("let-go")
+timer = asyncio.get_event_loop().call_later(0.05, hold)
+"""
+    await api.run(sandbox, code)
+    while await api.download(sandbox, "held") is None:
+        pass
+    async with api.live(sandbox, "time.sleep(60)", timeoutSeconds=60) as live:
+        begun = await live.until("ExecutionStarted")
+        await interrupt(api, begun["executionId"])
+        await api.upload(sandbox, "let-go")
+        run = await live.end()
+    after = await api.run(sandbox, "print('stays' in globals())")
+
+    assert run.status == "INTERRUPTED"
+    assert (run.finished["interpreterRestarted"], after.stdout) == (False, "True\n")
+
+
 async def test_code_that_catches_an_interrupt_may_end_well(api: Api, sandbox: str) -> None:
     """Where code takes the interrupt as its sign to finish, it has SUCCEEDED."""
     code = f"""

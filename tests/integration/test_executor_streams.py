@@ -9,7 +9,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from services.executor.messages import Event, Finished, Gap, Output, OutputStream
+from services.executor.log import CHUNK_BYTES, KEPT_BYTES
+from services.executor.messages import (
+    Event,
+    ExecutionStatus,
+    Finished,
+    Gap,
+    Output,
+    OutputStream,
+)
 from tests.support.sessions import Desk, Run
 
 PROGRAM = """
@@ -287,3 +295,32 @@ async def test_a_reader_that_comes_after_a_flood_is_told_what_is_gone(desk: Desk
 
 def _bytes(text: str) -> bytes:
     return text.encode()
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="the code's own end waits behind output for a slow reader, while the grace runs out",
+)
+async def test_an_interrupt_does_not_wait_for_a_slow_reader(desk: Desk) -> None:
+    """Code that prints faster than somebody reads ends by an interrupt, and its state stays."""
+    (await desk.run("stays = 'here'")).succeeded()
+    code = f"import os\nwhile True: os.write(1, b'x' * {CHUNK_BYTES})"
+    execution = await desk.submit(code, timeout_seconds=60, reader_id="slow")
+    seen = 0
+    ended = asyncio.create_task(desk.ended(execution))
+    interrupted = False
+    while not ended.done():
+        batch = await desk.executor.read(
+            desk.id, execution, seen, max_bytes=1, wait_seconds=0, reader_id="slow"
+        )
+        seen = batch.events[-1].seq if batch.events else seen
+        record = await desk.executor.record(desk.id, execution)
+        if not interrupted and record.last_seq - seen > KEPT_BYTES // CHUNK_BYTES * 0.9:
+            interrupted = True
+            await desk.executor.interrupt(desk.id, execution)
+        await asyncio.sleep(0.2 if interrupted else 0)
+    record = await ended
+    after = await desk.run("print('stays' in globals())")
+
+    assert record.status is ExecutionStatus.INTERRUPTED
+    assert (record.interpreter_restarted, after.stdout) == (False, "True\n")
