@@ -97,6 +97,9 @@ class Execution:
         self.kind = kind
         self.log = EventLog()
         self.stopwatch = Stopwatch()
+        """The code's own time: waiting for readers, answers or installations is none of it."""
+        self.unblocked = Stopwatch()
+        """Time in which what the code says is taken: waiting for readers is none of it."""
         self.status = ExecutionStatus.QUEUED
         self.ended = asyncio.Event()
         self.changes = 0
@@ -128,6 +131,7 @@ class Execution:
         self.status = ExecutionStatus.RUNNING
         self._started_at = time.time()
         self.stopwatch.start()
+        self.unblocked.start()
         self.log.add(Started)
 
     def output(self, stream: OutputStream, data: bytes) -> None:

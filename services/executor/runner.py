@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import signal
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -141,9 +140,9 @@ class Runner:
             left = _seconds_left(execution, limit)
             if execution.interrupted:
                 if interrupted_at is None:
-                    interrupted_at = time.monotonic()
-                    self.supervision.send(frames.INTERRUPT, {})
-                since = time.monotonic() - interrupted_at
+                    interrupted_at = execution.unblocked.seconds
+                    self.supervision.send(frames.INTERRUPT, {"run": self._run})
+                since = execution.unblocked.seconds - interrupted_at
                 left = min(left, INTERRUPT_GRACE_SECONDS - since)
             if left <= 0:
                 return await self._end(execution, interrupted=interrupted_at is not None)
@@ -234,10 +233,12 @@ class Runner:
 
     async def _wait_for_readers(self, execution: Execution) -> None:
         execution.stopwatch.pause()
+        execution.unblocked.pause()
         try:
             await execution.log.writable()
         finally:
             execution.stopwatch.resume()
+            execution.unblocked.resume()
 
     def _on_control(self, execution: Execution, kind: int, payload: frames.Payload) -> None:
         if kind == frames.DONE:

@@ -118,10 +118,6 @@ async def test_what_hears_no_interrupt_is_ended(api: Api, sandbox: str, code: st
     assert await works(api, sandbox)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="an interrupt that comes before the interpreter takes the code up is passed over",
-)
 async def test_an_interrupt_of_code_that_is_about_to_begin_is_heard(api: Api, sandbox: str) -> None:
     """Code that a task of an earlier cell keeps from beginning is interrupted, not ended."""
     code = """

@@ -297,10 +297,7 @@ def _bytes(text: str) -> bytes:
     return text.encode()
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="the code's own end waits behind output for a slow reader, while the grace runs out",
-)
+@pytest.mark.long
 async def test_an_interrupt_does_not_wait_for_a_slow_reader(desk: Desk) -> None:
     """Code that prints faster than somebody reads ends by an interrupt, and its state stays."""
     (await desk.run("stays = 'here'")).succeeded()

@@ -1,6 +1,8 @@
 """Mime bundles as they leave the sandbox: JSON, and no larger than a reader is shown."""
 
+import datetime as dt
 import json
+import numbers
 from base64 import b64encode
 from typing import Any
 
@@ -42,6 +44,26 @@ def _weighed(item: tuple[object, Any]) -> tuple[int, str, Any]:
         # Not even looked at: a copy of it may be more than the memory that is left.
         return len(value), kind, None
     try:
-        return len(json.dumps(value, ensure_ascii=False).encode(errors="replace")), kind, value
+        text = json.dumps(value, ensure_ascii=False, default=_simple)
     except (TypeError, ValueError, RecursionError):
         return -1, kind, None
+    if not isinstance(value, str):
+        value = json.loads(text)
+    return len(text.encode(errors="replace")), kind, value
+
+
+def _simple(value: object) -> object:
+    """Return what JSON has for a value that is none of its own, as notebooks do."""
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    if isinstance(value, numbers.Real):
+        return float(value)
+    if isinstance(value, bytes | bytearray | memoryview):
+        return b64encode(value).decode()
+    if isinstance(value, set | frozenset):
+        return list(value)
+    if isinstance(value, dt.date | dt.time):
+        return value.isoformat()
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(type(value).__name__)

@@ -130,6 +130,17 @@ class Channel:
                 # That was all: whoever waits for more looks again, and a look costs.
                 return
 
+    def begin(self, run: object) -> None:
+        """Take interrupts for this cell from now on; raise one that has come already.
+
+        Its signal was too early: something else kept the cell from beginning.
+        """
+        self.idle = False
+        while (payload := self.take(frames.INTERRUPT)) is not None:
+            if payload.get("run") == run:
+                self.idle = True
+                raise KeyboardInterrupt
+
     def readable(self, seconds: float) -> bool:
         """Whether something comes within so many seconds."""
         return bool(select.select([self.socket], [], [], seconds)[0])

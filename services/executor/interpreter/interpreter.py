@@ -142,7 +142,7 @@ class Interpreter:
     def _cell(self, request: frames.Payload) -> None:
         outcome: frames.Payload = {"run": request.get("run"), "exit_code": 1}
         try:
-            self._channel.idle = False
+            self._channel.begin(request.get("run"))
             with _environment(request.get("environment") or {}):
                 self._prepare(request)
                 if request.get("shell"):

@@ -37,7 +37,9 @@ class Publisher(DisplayPublisher):
     def publish(self, data: dict[str, Any], *_args: object, **more: Any) -> None:  # noqa: ANN401
         """Send a bundle; an update names the display that it replaces."""
         transient = more.get("transient") or {}
-        publish(self.channel, data, is_result=False, display_id=transient.get("display_id"))
+        display_id = transient.get("display_id")
+        known = None if display_id is None else str(display_id)
+        publish(self.channel, data, is_result=False, display_id=known)
 
     def clear_output(self, wait: bool = False) -> None:  # noqa: FBT001, FBT002
         """Ask readers to clear what was shown."""

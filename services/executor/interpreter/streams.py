@@ -1,6 +1,7 @@
 """The code's `sys.stdout`, `sys.stderr` and `sys.stdin`."""
 
 import codecs
+import ctypes
 import io
 import os
 import sys
@@ -13,6 +14,7 @@ FLUSH_SECONDS = 0.015
 """How long unflushed output waits at the most while the code goes on."""
 
 
+_libc = ctypes.CDLL(None)
 REPLACEMENT = "\ufffd".encode()
 
 
@@ -96,7 +98,11 @@ def install(ask: Callable[[str], str]) -> tuple[OutputText, OutputText]:
 
 
 def flush(*outputs: OutputText) -> None:
-    """Flush what the code has left in the buffers; a closed descriptor is the code's affair."""
+    """Flush what the code has left in the buffers; a closed descriptor is the code's affair.
+
+    C's own streams are flushed too: what programs in C print belongs where it was printed.
+    """
+    _libc.fflush(None)
     for output in (sys.stdout, sys.stderr, *outputs):
         try:
             output.flush()

@@ -136,6 +136,9 @@ class Supervisor:
         elif kind == frames.SURVEY:
             self._send(frames.encode(frames.SURVEYED, _survey()))
         elif kind == frames.INTERRUPT and child is not None:
+            # The frame first: where the signal is too early, it is what is found.
+            child.incoming += frames.pack(kind, body)
+            child.write()
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGINT)
         elif kind in (frames.EXECUTE, frames.INPUT, frames.INSTALLED) and child is not None:
