@@ -128,19 +128,19 @@ class Bench:
 
     async def _peers(self, stack: AsyncExitStack) -> list[Subject]:
         """Start those that can be; note why another can't."""
-        options = {
-            "image": self._settings.sandbox_image,
-            "limits": self._limits,
-            "folder": "/workspace",
-        }
+        image = self._settings.sandbox_image
+        same = {"image": image, "limits": self._limits, "folder": "/workspace"}
         found = []
-        for name, module, runs in (
-            ("Jupyter Kernel Gateway", "bench.peers.jupyter", RUNS),
-            ("llm-sandbox", "bench.peers.llm_sandbox", SLOW_RUNS),
+        for name, module, options, runs in (
+            ("Jupyter Kernel Gateway", "jupyter", {"acknowledge": False}, RUNS),
+            ("Jupyter, ACKs at once", "jupyter", {"acknowledge": True}, RUNS),
+            ("llm-sandbox", "llm_sandbox", same, SLOW_RUNS),
         ):
             try:
                 environment.ensure()
-                version, once = await stack.enter_async_context(driven(module, options))
+                version, once = await stack.enter_async_context(
+                    driven(f"bench.peers.{module}", options)
+                )
             except (SubjectError, CannotError) as error:
                 self.results.missing[name] = str(error)
                 continue
