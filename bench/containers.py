@@ -1,5 +1,6 @@
 """What Docker gives under gVisor: a raw stream, `docker exec`, `docker run`."""
 
+import os
 import socket
 import struct
 import time
@@ -15,6 +16,7 @@ from bench.turns import CODE, SAID, Once
 from services.executor.containers import CPU_PERIOD_MICROSECONDS
 
 HEADER = struct.Struct(">BxxxI")
+LABEL = "sandbox-api.bench"
 ECHO = "import sys\nfor line in sys.stdin.buffer: sys.stdout.buffer.write(line), sys.stdout.flush()"
 
 
@@ -29,6 +31,18 @@ def limits(settings: Settings) -> dict[str, str | int]:
         "cpu_period": CPU_PERIOD_MICROSECONDS,
         "cpu_quota": int(settings.sandbox_cpus * CPU_PERIOD_MICROSECONDS),
     }
+
+
+@contextmanager
+def labelled(client: docker.DockerClient) -> Iterator[dict[str, str]]:
+    """Yield labels for containers of others' making; what is left of them is removed."""
+    labels = {LABEL: str(os.getpid())}
+    try:
+        yield labels
+    finally:
+        wanted = [f"{name}={value}" for name, value in labels.items()]
+        for container in client.containers.list(all=True, filters={"label": wanted}):
+            container.remove(force=True)
 
 
 @contextmanager

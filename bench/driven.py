@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import tempfile
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Mapping
@@ -91,5 +92,6 @@ async def _ended(process: Process) -> None:
         async with asyncio.timeout(END_SECONDS):
             await process.wait()
     except TimeoutError:
-        process.kill()
+        # With what it has started: it is the first of its group.
+        os.killpg(process.pid, signal.SIGKILL)
         await process.wait()

@@ -1,6 +1,6 @@
 """Durations, and what is said of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 MILLISECONDS = 1000.0
@@ -40,13 +40,13 @@ def first_outputs(figures: Sequence[Figure], names: Sequence[str]) -> dict[str, 
     return {name: by_name[name + FIRST_OUTPUT] for name in names if name + FIRST_OUTPUT in by_name}
 
 
-def ratios(first: Mapping[str, float], ours: str, floor: str) -> dict[str, float]:
-    """Return how many times as long the larger one takes: ours over `floor`, others over ours."""
+def ratios(first: Mapping[str, float], ours: str, floors: Collection[str]) -> dict[str, float]:
+    """Return how many times as long the larger one takes: ours over floors, others over ours."""
     found: dict[str, float] = {}
     if ours not in first:
         return found
     for name, milliseconds in first.items():
-        if name == floor:
+        if name in floors:
             found[f"{ours} / {name}"] = round(first[ours] / milliseconds, 2)
         elif name != ours:
             found[f"{name} / {ours}"] = round(milliseconds / first[ours], 2)

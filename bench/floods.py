@@ -38,11 +38,15 @@ class Reader:
 
     received: int = 0
     dropped: int = 0
+    asked: int = 0
+    """The number of the question that the code asked."""
 
     def take(self, event: Mapping[str, Any]) -> None:
         """Count an event; all text is ASCII."""
         self.received += len(event.get("text") or "")
         self.dropped += int(event.get("droppedBytes") or 0)
+        if event["__typename"] == "InputRequested":
+            self.asked = int(event["seq"])
 
 
 def flood_code(size: int, before: str = "") -> str:
@@ -99,7 +103,7 @@ async def many_readers(
                 tasks.create_task(_read(_followed(client, execution), reader, there))
             await there.wait()
             began = time.perf_counter()
-            answer = {"executionId": execution, "inputSeq": 3, "text": ""}
+            answer = {"executionId": execution, "inputSeq": had[0].asked, "text": ""}
             await asker.result(ANSWER, {"input": answer})
         seconds = time.perf_counter() - began
     received = sum(reader.received for reader in had)
@@ -126,6 +130,6 @@ async def _read(
     async for event in source:
         if begun is not None and not begun.done():
             begun.set_result(event["executionId"])
+        reader.take(event)
         if event["__typename"] == "InputRequested":
             await there.wait()
-        reader.take(event)

@@ -5,7 +5,7 @@ is imported.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 
@@ -17,7 +17,7 @@ from app.settings import Settings
 from app.token import DEVELOPER, HOUR_SECONDS, make_token
 from bench import environment
 from bench.agents import stock_tool
-from bench.containers import docker_exec, docker_run, kept_running, limits, raw_stream
+from bench.containers import docker_exec, docker_run, kept_running, labelled, limits, raw_stream
 from bench.crowd import at_once
 from bench.driven import driven
 from bench.figures import Figure, figure, first_outputs, ratios
@@ -31,6 +31,7 @@ from ops.say import CannotError
 
 OURS = "executeCode"
 BARE = "bare Strawberry subscription"
+RAW = "raw exec stream"
 RUNS = 300
 EXEC_RUNS = 60
 SLOW_RUNS = 30
@@ -42,6 +43,12 @@ READERS = 10
 READERS_BYTES = 100_000_000
 CROWDS = (2, 5, 10)
 CROWD_ROUNDS = 30
+PEERS: Mapping[str, tuple[str, Mapping[str, object], int]] = {
+    "Jupyter Kernel Gateway": ("bench.peers.jupyter", {"acknowledge": False}, RUNS),
+    "Jupyter, ACKs at once": ("bench.peers.jupyter", {"acknowledge": True}, RUNS),
+    "llm-sandbox": ("bench.peers.llm_sandbox", {}, SLOW_RUNS),
+}
+"""The program of each, what it is told beside the common options, and how often it runs."""
 
 
 @dataclass(slots=True)
@@ -63,8 +70,8 @@ class Results:
 
     @property
     def ratios(self) -> dict[str, float]:
-        """Ours over the bare subscription, and the others over ours."""
-        return ratios(self.first, OURS, BARE)
+        """Ours over what is beneath it, and the others over ours."""
+        return ratios(self.first, OURS, (BARE, RAW))
 
     def to_json(self) -> dict[str, object]:
         """Return it as JSON writes it."""
@@ -120,7 +127,7 @@ class Bench:
         return [
             Subject(BARE, bare_subscription(bare_client), RUNS),
             Subject(OURS, executing(client, sandbox), RUNS),
-            Subject("raw exec stream", raw, RUNS),
+            Subject(RAW, raw, RUNS),
             Subject("docker exec", docker_exec(self._docker, container), EXEC_RUNS),
             Subject("ray-agents execute_code", stock, SLOW_RUNS),
             *await self._peers(stack),
@@ -128,20 +135,24 @@ class Bench:
 
     async def _peers(self, stack: AsyncExitStack) -> list[Subject]:
         """Start those that can be; note why another can't."""
-        image = self._settings.sandbox_image
-        same = {"image": image, "limits": self._limits, "folder": "/workspace"}
+        try:
+            environment.ensure()
+        except CannotError as error:
+            self.results.missing |= dict.fromkeys(PEERS, str(error))
+            return []
+        labels = stack.enter_context(labelled(self._docker))
+        common: dict[str, object] = {
+            "image": self._settings.sandbox_image,
+            "folder": "/workspace",
+            "limits": self._limits | {"labels": labels},
+        }
         found = []
-        for name, module, options, runs in (
-            ("Jupyter Kernel Gateway", "jupyter", {"acknowledge": False}, RUNS),
-            ("Jupyter, ACKs at once", "jupyter", {"acknowledge": True}, RUNS),
-            ("llm-sandbox", "llm_sandbox", same, SLOW_RUNS),
-        ):
+        for name, (module, options, runs) in PEERS.items():
             try:
-                environment.ensure()
                 version, once = await stack.enter_async_context(
-                    driven(f"bench.peers.{module}", options)
+                    driven(module, {**common, **options})
                 )
-            except (SubjectError, CannotError) as error:
+            except SubjectError as error:
                 self.results.missing[name] = str(error)
                 continue
             self.results.versions[name] = version

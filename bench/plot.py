@@ -7,6 +7,7 @@ from html import escape
 WIDTH, LEFT, RIGHT, TOP, BOTTOM = 900, 290, 90, 56, 48
 BAR, GAP = 24, 12
 OURS_FILL, FILL, LINE, TEXT = "#1f6feb", "#9aa4b2", "#d8dee6", "#1c2128"
+HALO = 'paint-order="stroke" stroke="#ffffff" stroke-width="4"'
 HEAD = (
     '<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
     'viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="14" fill="{text}">'
@@ -46,6 +47,6 @@ def bars(title: str, milliseconds: Mapping[str, float], ours: str) -> str:
         parts += [
             f'<text x="{LEFT - 10}" y="{middle:.1f}" text-anchor="end">{escape(name)}</text>',
             f'<rect x="{LEFT}" y="{top}" width="{width:.1f}" height="{BAR}" fill="{fill}"/>',
-            f'<text x="{end + 8:.1f}" y="{middle:.1f}">{value:.3g} ms</text>',
+            f'<text x="{end + 8:.1f}" y="{middle:.1f}" {HALO}>{value:.3g} ms</text>',
         ]
     return "\n".join([*parts, "</svg>", ""])

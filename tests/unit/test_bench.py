@@ -47,8 +47,8 @@ def test_ratios_are_against_ours() -> None:
     """Ours is put over the floor, the others over ours; what is missing has none."""
     first = {"ours": 6.0, "bare": 2.0, "slow": 300.0}
 
-    assert ratios(first, "ours", "bare") == {"ours / bare": 3.0, "slow / ours": 50.0}
-    assert ratios({"bare": 2.0}, "ours", "bare") == {}
+    assert ratios(first, "ours", ["bare"]) == {"ours / bare": 3.0, "slow / ours": 50.0}
+    assert ratios({"bare": 2.0}, "ours", ["bare"]) == {}
 
 
 def test_first_outputs_are_those_of_the_subjects() -> None:
@@ -93,10 +93,11 @@ async def test_a_subject_that_fails_leaves_the_others(fails_at: int) -> None:
 def test_a_reader_counts_text_and_gaps() -> None:
     """Events without either count nothing."""
     reader = Reader()
-    for event in ({"text": "abc"}, {"droppedBytes": 5.0}, {"__typename": "ExecutionStarted"}):
-        reader.take(event)
+    reader.take({"__typename": "OutputChunk", "seq": 2, "text": "abc"})
+    reader.take({"__typename": "OutputGap", "seq": 3, "droppedBytes": 5.0})
+    reader.take({"__typename": "InputRequested", "seq": 4})
 
-    assert (reader.received, reader.dropped) == (3, 5)
+    assert (reader.received, reader.dropped, reader.asked) == (3, 5, 4)
 
 
 def test_a_flood_is_code() -> None:
