@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from app.settings import Settings
 from bench.figures import table
 from bench.plot import bars
+from bench.turns import OURS
 from ops.layout import REPOSITORY
 
 if TYPE_CHECKING:
@@ -61,8 +62,6 @@ def _print(results: "Results") -> None:
 
 
 def _write(machine: dict[str, object], results: "Results") -> None:
-    from bench.measure import OURS  # noqa: PLC0415
-
     FOLDER.mkdir(exist_ok=True)
     target = FOLDER / time.strftime("%Y-%m-%d")
     content = json.dumps(machine | results.to_json(), indent=2)

@@ -7,7 +7,7 @@ import signal
 import tempfile
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import IO, Any
 
 from bench.environment import PYTHON
@@ -92,6 +92,8 @@ async def _ended(process: Process) -> None:
         async with asyncio.timeout(END_SECONDS):
             await process.wait()
     except TimeoutError:
-        # With what it has started: it is the first of its group.
-        os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
+        process.kill()
+    if await process.wait() != 0:
+        # What it has not cleaned up: it is the first of its group.
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)

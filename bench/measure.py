@@ -26,10 +26,9 @@ from bench.graphql import bare_subscription, executing, opened, sandbox_of
 from bench.processes import actor_of
 from bench.servers import served
 from bench.streams import cold_start, flushed
-from bench.turns import Subject, SubjectError, in_turn
+from bench.turns import OURS, Subject, SubjectError, in_turn
 from ops.say import CannotError
 
-OURS = "executeCode"
 BARE = "bare Strawberry subscription"
 RAW = "raw exec stream"
 RUNS = 300

@@ -8,6 +8,7 @@ from bench.figures import FIRST_OUTPUT, Figure, figure
 CODE = 'print("hi")'
 """What each subject runs, where it runs code."""
 SAID = "hi\n"
+OURS = "executeCode"
 WARM_UPS = 3
 
 Once = Callable[[], Awaitable[tuple[float, float]]]

@@ -67,6 +67,7 @@ def _gateway() -> Iterator[tuple[str, str]]:
                 "--KernelGatewayApp.ip=127.0.0.1",
                 f"--KernelGatewayApp.port={port}",
                 "--KernelGatewayApp.port_retries=0",
+                "--KernelGatewayApp.log_level=ERROR",
             ],
             env=environment | {"KG_AUTH_TOKEN": token},
             stdin=subprocess.DEVNULL,
