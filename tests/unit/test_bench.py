@@ -64,12 +64,12 @@ def test_a_table_is_markdown() -> None:
 
 
 async def test_subjects_take_turns() -> None:
-    """All are warmed up first; then slower ones have a turn now and then, between the others."""
+    """All are warmed up first; then slower ones have a turn now and then, warmed up anew."""
     calls: list[str] = []
 
     figures, failed = await in_turn([subject("a", calls, 4), subject("b", calls, 2)])
 
-    assert calls == ["a"] * WARM_UPS + ["b"] * WARM_UPS + list("abaaba")
+    assert calls == ["a"] * WARM_UPS + ["b"] * WARM_UPS + list("abbaabba")
     assert named(figures) == {
         "a: first output": 4,
         "b: first output": 2,
