@@ -1,9 +1,10 @@
 """Durations, and what is said of them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 MILLISECONDS = 1000.0
+FIRST_OUTPUT = ": first output"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,25 @@ def figure(name: str, seconds: Sequence[float]) -> Figure:
         p99=round(ordered[min(int(len(ordered) * 0.99), len(ordered) - 1)], 3),
         least=round(ordered[0], 3),
     )
+
+
+def first_outputs(figures: Sequence[Figure], names: Sequence[str]) -> dict[str, float]:
+    """Return the p50 of the first output of those subjects that have one, in milliseconds."""
+    by_name = {one.name: one.p50 for one in figures}
+    return {name: by_name[name + FIRST_OUTPUT] for name in names if name + FIRST_OUTPUT in by_name}
+
+
+def ratios(first: Mapping[str, float], ours: str, floors: Collection[str]) -> dict[str, float]:
+    """Return how many times as long the larger one takes: ours over floors, others over ours."""
+    found: dict[str, float] = {}
+    if ours not in first:
+        return found
+    for name, milliseconds in first.items():
+        if name in floors:
+            found[f"{ours} / {name}"] = round(first[ours] / milliseconds, 2)
+        elif name != ours:
+            found[f"{name} / {ours}"] = round(milliseconds / first[ours], 2)
+    return found
 
 
 def table(rows: Sequence[Sequence[object]], heads: Sequence[str]) -> str:

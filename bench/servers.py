@@ -1,6 +1,5 @@
 """Servers to measure: processes of their own, with the flags that `make run` serves with."""
 
-import json
 import os
 import socket
 import subprocess
@@ -53,10 +52,3 @@ def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
             return
         time.sleep(0.1)
     raise RuntimeError(f"the server to measure did not answer at {url}")
-
-
-def state(data_dir: str, name: str) -> dict[str, str]:
-    """Read what the set-up noted of this DATA_DIR."""
-    path = REPOSITORY / data_dir / "state" / f"{name}.json"
-    found: dict[str, str] = json.loads(path.read_text())
-    return found

@@ -28,6 +28,11 @@ LOCKS: dict[str, Sequence[str]] = {
         "3.11",
     ),
     "sandbox/requirements.lock": ("sandbox/requirements.in", "--python-version", "3.12"),
+    "bench/requirements-peers.lock": (
+        "bench/requirements-peers.in",
+        "--python-version",
+        "3.12",
+    ),
 }
 ADDRESS = re.compile(r"https?://|--(extra-)?index-url|--find-links")
 
