@@ -33,6 +33,7 @@ BARE = "bare Strawberry subscription"
 RAW = "raw exec stream"
 RUNS = 300
 EXEC_RUNS = 60
+PEER_RUNS = 200
 SLOW_RUNS = 30
 COLD_RUNS = 5
 PRINT_RUNS = 20
@@ -43,8 +44,8 @@ READERS_BYTES = 100_000_000
 CROWDS = (2, 5, 10)
 CROWD_ROUNDS = 30
 PEERS: Mapping[str, tuple[str, Mapping[str, object], int]] = {
-    "Jupyter Kernel Gateway": ("bench.peers.jupyter", {"acknowledge": False}, RUNS),
-    "Jupyter, ACKs at once": ("bench.peers.jupyter", {"acknowledge": True}, RUNS),
+    "Jupyter Kernel Gateway": ("bench.peers.jupyter", {"acknowledge": False}, PEER_RUNS),
+    "Jupyter, ACKs at once": ("bench.peers.jupyter", {"acknowledge": True}, PEER_RUNS),
     "llm-sandbox": ("bench.peers.llm_sandbox", {}, SLOW_RUNS),
 }
 """The program of each, what it is told beside the common options, and how often it runs."""

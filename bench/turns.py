@@ -1,4 +1,8 @@
-"""Subjects in turn in one loop, so that a drift of the machine meets all alike."""
+"""Subjects of one speed in turn in one loop, so that a drift of the machine meets all alike.
+
+Slow ones have a loop of their own: after a container's start, whoever comes next finds the
+machine's caches cold.
+"""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +30,7 @@ class Subject:
     name: str
     once: Once
     runs: int
-    """Of the subjects in one loop, the most is a multiple of every other's."""
+    """Subjects of as many runs are measured in one loop."""
 
 
 @dataclass(slots=True)
@@ -36,21 +40,15 @@ class _Times:
 
 
 async def in_turn(subjects: Sequence[Subject]) -> tuple[list[Figure], dict[str, str]]:
-    """Warm up and measure all; return the figures, and why a subject has none.
-
-    One that has not every turn runs once more before it is measured, as all others have run a
-    moment ago: ray-agents' worker, for one, is given up after a second.
-    """
+    """Warm up and measure all; return the figures, and why a subject has none."""
     failed: dict[str, str] = {}
-    for subject in subjects:
-        await _run(subject, WARM_UPS, _Times(), failed)
     times = {subject.name: _Times() for subject in subjects}
-    most = max(subject.runs for subject in subjects)
-    for turn in range(most):
-        for subject in subjects:
-            if turn % (most // subject.runs) == 0:
-                if subject.runs < most:
-                    await _run(subject, 1, _Times(), failed)
+    for runs in sorted({subject.runs for subject in subjects}, reverse=True):
+        group = [subject for subject in subjects if subject.runs == runs]
+        for subject in group:
+            await _run(subject, WARM_UPS, _Times(), failed)
+        for _ in range(runs):
+            for subject in group:
                 await _run(subject, 1, times[subject.name], failed)
     measured = {name: taken for name, taken in times.items() if name not in failed}
     return [
