@@ -315,7 +315,7 @@ async def test_an_interrupt_does_not_wait_for_a_slow_reader(desk: Desk) -> None:
         if not interrupted and record.last_seq - seen > KEPT_BYTES // CHUNK_BYTES * 0.9:
             interrupted = True
             await desk.executor.interrupt(desk.id, execution)
-        await asyncio.sleep(0.2 if interrupted else 0)
+        await asyncio.sleep(0.1)
     record = await ended
     after = await desk.run("print('stays' in globals())")
 
