@@ -81,9 +81,6 @@ async def test_what_hears_an_interrupt_ends_by_it(api: Api, sandbox: str, code: 
     assert (await api.run(sandbox, "stays")).result == "'here'"
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the handler of SIGINT raises in Python, so that its own frame is the last"
-)
 async def test_the_traceback_of_an_interrupt_is_the_codes_own(api: Api, sandbox: str) -> None:
     """It ends in the line that was interrupted, and shows no frame of ours."""
     run = await interrupted(api, sandbox, f"import time\n{UP}time.sleep(60)")

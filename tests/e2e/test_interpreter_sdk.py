@@ -98,9 +98,6 @@ async def test_a_sandbox_has_an_environment_and_a_run_has_more(fresh: Api) -> No
         assert "----> 3 1 / 0" in run.error["traceback"]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a thread's stack, 8 MiB of addresses, counts as memory: the 51st fails"
-)
 async def test_a_hundred_threads_wait_at_once(fresh: Api) -> None:
     """Threads that do next to nothing fit, for a sandbox may have more processes than that."""
     code = """

@@ -12,6 +12,7 @@ import shlex
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from typing import Any, NoReturn
 
@@ -25,6 +26,8 @@ from .loop import CellLoop
 
 LIBRARY = "/opt/interpreter/lib"
 PROMPT_CHARACTERS = 4096
+STACK_BYTES = 2 * 1024 * 1024
+"""Of a thread: at the usual 8 MiB, fifty of them would take the address space that there is."""
 IDLE_SECONDS = 0.3
 """Without a cell for so long after its start, the interpreter prepares for what may come."""
 PACKAGES = "/packages/current"
@@ -42,6 +45,7 @@ def run(shell: shells.Shell, control: socket.socket, setup: frames.Payload) -> N
     os.environ.update({str(k): str(v) for k, v in dict(setup.get("environment") or {}).items()})
     os.chdir(WORKSPACE)
     sys.path[:] = _search_path(sys.path)
+    threading.stack_size(STACK_BYTES)
     Interpreter(Channel(control), shell).serve()
 
 

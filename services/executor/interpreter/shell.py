@@ -89,9 +89,11 @@ class Shell(InteractiveShell):
         if isinstance(kind, type) and issubclass(kind, SystemExit):
             return
         error = (exc_tuple or sys.exc_info())[1]
-        if error is not None and tracebacks.holds_group(error):
-            self._showtraceback(type(error), error, tracebacks.format_whole(error))
-            return
+        if error is not None:
+            tracebacks.cut_ours(error)
+            if tracebacks.holds_group(error):
+                self._showtraceback(type(error), error, tracebacks.format_whole(error))
+                return
         super().showtraceback(exc_tuple, *args, **kwargs)
 
     def show_usage_error(self, exc: Any) -> None:  # noqa: ANN401

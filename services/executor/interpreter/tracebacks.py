@@ -1,12 +1,15 @@
 """Names of cells, and the tracebacks that IPython leaves to Python."""
 
 import traceback
+from collections.abc import Iterator
+from pathlib import Path
 from types import TracebackType
 
 import IPython
 from IPython.core.compilerop import CachingCompiler
 
-OURS = IPython.__path__[0]
+SHELL = IPython.__path__[0]
+PROGRAM = str(Path(__file__).parent)
 
 
 class Compiler(CachingCompiler):
@@ -18,15 +21,28 @@ class Compiler(CachingCompiler):
         return f"Cell In[{number}]"
 
 
+def cut_ours(error: BaseException) -> None:
+    """Take our frames, those of `input()` or of an interrupt's handler, off tracebacks' ends."""
+    for each in _chain(error):
+        trace = each.__traceback__
+        while trace is not None and trace.tb_next is not None:
+            if trace.tb_next.tb_frame.f_code.co_filename.startswith(PROGRAM):
+                trace.tb_next = None
+            trace = trace.tb_next
+
+
 def holds_group(error: BaseException | None) -> bool:
     """Whether an exception, or one that it came of, is a group of several."""
+    return any(isinstance(each, BaseExceptionGroup) for each in _chain(error))
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an exception and those that it came of; a circle ends where it began."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
-        if isinstance(error, BaseExceptionGroup):
-            return True
+        yield error
         seen.add(id(error))
         error = error.__cause__ or error.__context__
-    return False
 
 
 def format_whole(error: BaseException) -> str:
@@ -36,6 +52,6 @@ def format_whole(error: BaseException) -> str:
 
 
 def _codes_own(trace: TracebackType | None) -> TracebackType | None:
-    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(OURS):
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(SHELL):
         trace = trace.tb_next
     return trace
