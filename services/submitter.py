@@ -32,6 +32,7 @@ from services.losses import Losses
 from services.settler import Settler
 from services.transactions import Transactions
 from services.translate import from_executor
+from services.turns import Turns
 
 INSTALL_RETRY_SECONDS = 10
 
@@ -85,6 +86,7 @@ class Submitter:
         self._ledger = ledger
         self._losses = losses
         self._bounds = bounds
+        self._turns = Turns()
 
     async def submit(self, viewer: Viewer, order: Order, reader_id: str) -> Submitted:
         """Submit, or attach to what has this client's id already.
@@ -102,7 +104,8 @@ class Submitter:
                 raise
             return Submitted(submission_of(known), None, None, attached=True)
         execution_id = uuid4()
-        begun = await self._begin(viewer, sandbox_id, execution_id, work, key)
+        async with self._turns.take(viewer.id):
+            begun = await self._begin(viewer, sandbox_id, execution_id, work, key)
         if not begun.added:
             return await self._attach(viewer, begun, work)
         submission = Submission(

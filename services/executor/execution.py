@@ -27,6 +27,9 @@ from services.executor.transcript import Decoder, HeadTail, Results
 MOST_CLEARS = 10_000
 MOST_QUESTIONS = 64
 """Open at once, by as many threads."""
+MOST_ASKED = 1_000
+MOST_PROMPT_CHARACTERS = 64 * 1024
+"""Of one execution's questions, which are never dropped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,10 @@ def lost(reason: str, *, name: str = "SandboxDied") -> Verdict:
     return Verdict(
         ExecutionStatus.LOST, 137, CodeError(name, message, ""), interpreter_restarted=True
     )
+
+
+class TooManyQuestionsError(Exception):
+    """The code is not to wait for an answer; the message says why."""
 
 
 class Stopwatch:
@@ -104,8 +111,12 @@ class Execution:
         self.ended = asyncio.Event()
         self.changes = 0
         """Grows with each change of an ended record, so that it is recorded again."""
-        self._questions: dict[int, tuple[int, float]] = {}
-        """Open ones by their events' numbers: the code's own number, and when it asked."""
+        self._questions: dict[int, int] = {}
+        """The code's own numbers of open ones, by their events' numbers."""
+        self._asked = 0
+        self._prompt_characters = 0
+        self._waited = 0.0
+        self._waiting_since = 0.0
         self.interrupted = False
         self.installs = 0
         """Installations that its code has asked for."""
@@ -167,37 +178,55 @@ class Execution:
             self._cleared_at = self.log.add(lambda seq, at: Cleared(seq, at, wait)).seq
 
     def ask(self, question: Ask) -> None:
-        """Take a question; while one is open, the code's time does not count."""
+        """Take a question; while one is open, the code's time does not count.
+
+        Raises `TooManyQuestionsError`.
+        """
         if len(self._questions) >= MOST_QUESTIONS:
-            return
+            raise TooManyQuestionsError(f"{MOST_QUESTIONS} questions are open already")
+        self._asked += 1
+        self._prompt_characters += len(question.prompt)
+        if self._asked > MOST_ASKED or self._prompt_characters > MOST_PROMPT_CHARACTERS:
+            raise TooManyQuestionsError("this execution has asked too much already")
         event = self.log.add(
             lambda seq, at: InputRequested(seq, at, question.prompt, question.password)
         )
         if not self._questions:
             self.stopwatch.pause()
-        self._questions[event.seq] = (question.number, time.monotonic())
+            self._waiting_since = time.monotonic()
+        self._questions[event.seq] = question.number
 
-    def close_question(self, seq: int) -> int | None:
+    def answer(self, seq: int) -> int | None:
         """Take note of an answer; return the code's own number, None where none is open."""
-        question = self._questions.pop(seq, None)
-        if question is None:
+        if seq not in self._questions:
             return None
-        if not self._questions:
-            self.stopwatch.resume()
-        return question[0]
+        number = self._close(seq)
+        # Whoever answers once is there: what is still open may wait as long again.
+        self._waited, self._waiting_since = 0.0, time.monotonic()
+        return number
 
     def withdraw(self, number: int) -> None:
         """Take note that the code does not wait any more for what it asked by this number."""
-        for seq, (known, _) in list(self._questions.items()):
+        for seq, known in list(self._questions.items()):
             if known == number:
-                self.close_question(seq)
+                self._close(seq)
+
+    def _close(self, seq: int) -> int:
+        number = self._questions.pop(seq)
+        if not self._questions:
+            self.stopwatch.resume()
+            self._waited += time.monotonic() - self._waiting_since
+        return number
 
     @property
     def unanswered_seconds(self) -> float | None:
-        """How long the oldest open question has been waiting; None where none is open."""
+        """How long questions have waited since the last answer, withdrawn ones included.
+
+        None where none is open.
+        """
         if not self._questions:
             return None
-        return time.monotonic() - min(asked for _, asked in self._questions.values())
+        return self._waited + time.monotonic() - self._waiting_since
 
     def fail(self, error: CodeError) -> None:
         """Take the exception that the code raised; the end follows."""

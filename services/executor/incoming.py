@@ -10,7 +10,8 @@ from services.executor.messages import JSON, CodeError, DisplayData
 
 # Control sequences (ECMA-48, section 5.4), strings such as a window's title, and lone escapes.
 _ESCAPES = re.compile(
-    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]?|\x9b"
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?"
+    r"|\x1b[ -/]*[0-~]?|[\x07\x08\x80-\x9f]"
 )
 BUNDLE_BYTES = 10 * 1024 * 1024
 BUNDLE_TYPES = 32
@@ -107,7 +108,11 @@ def display(body: bytes) -> DisplayData:
         return _note(body, f"a result of {len(body):,} bytes; there is room for {BUNDLE_BYTES:,}")
     if _parts(body) > BUNDLE_PARTS:
         return _note(body, f"a result of over {BUNDLE_PARTS:,} values")
-    payload = read(frames.DISPLAY, body)
+    try:
+        payload = read(frames.DISPLAY, body)
+    except frames.FrameError:
+        # Deeper, or of longer numbers, than Python reads here.
+        return _note(body, "a result that can't be read")
     display_id = payload.get("display_id")
     return DisplayData(
         bundle=_bundle(payload.get("bundle")),

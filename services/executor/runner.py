@@ -10,7 +10,7 @@ from typing import Any
 
 from services.executor import incoming
 from services.executor.errors import ExecutorError
-from services.executor.execution import Execution, Verdict, lost
+from services.executor.execution import Execution, TooManyQuestionsError, Verdict, lost
 from services.executor.interpreter import frames
 from services.executor.messages import (
     CodeError,
@@ -248,7 +248,7 @@ class Runner:
         elif kind == frames.CLEAR:
             execution.clear(wait=payload.get("wait") is True)
         elif kind == frames.ASK:
-            execution.ask(incoming.ask(payload))
+            self._on_ask(execution, incoming.ask(payload))
         elif kind == frames.WITHDRAWN:
             execution.withdraw(incoming.withdrawn(payload))
             self._poke()
@@ -256,6 +256,13 @@ class Runner:
             task = asyncio.create_task(self._on_install(execution, incoming.install(payload)))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    def _on_ask(self, execution: Execution, question: incoming.Ask) -> None:
+        try:
+            execution.ask(question)
+        except TooManyQuestionsError as error:
+            refusal = {"number": question.number, "refused": str(error)}
+            self.supervision.send(frames.INPUT, refusal)
 
     def _on_done(self, execution: Execution, done: incoming.Done) -> None:
         if done.run != self._run:

@@ -175,7 +175,7 @@ class Session:
     def provide_input(self, execution_id: str, input_seq: int, text: str) -> ExecutionRecord:
         """Answer an open question. Raises `NotWaitingError`."""
         execution = self._registry.get(execution_id)
-        number = execution.close_question(input_seq)
+        number = execution.answer(input_seq)
         if number is None:
             msg = "The execution does not wait for this input (any more)."
             raise NotWaitingError(msg, status=execution.status)

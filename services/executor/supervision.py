@@ -133,6 +133,7 @@ class Supervision:
         link.abort()
 
     async def _read(self, link: Link) -> None:
+        broken: str | None = None
         async for kind, body in link.frames():
             if kind == frames.READY:
                 self._ready.set()
@@ -142,6 +143,7 @@ class Supervision:
                 await self._listener.on_frame(kind, body)
             except frames.FrameError as error:
                 logger.warning("a frame from the sandbox is not one: %s", error)
+                broken = f"what came out of it could not be read ({error})"
                 await asyncio.to_thread(self._container.kill)
                 break
         self._ready.clear()
@@ -150,12 +152,13 @@ class Supervision:
         if not self._ending:
             if link.errors:
                 logger.warning("the supervisor's last words: %s", link.errors)
-            await self._end_what_is_left()
+            await self._end_what_is_left(broken)
 
-    async def _end_what_is_left(self) -> None:
+    async def _end_what_is_left(self, reason: str | None) -> None:
         """End what the code has left running: without a supervisor nobody inside does."""
         async with self._lock:
-            reason = await asyncio.to_thread(self._container.cause_of_death)
+            if reason is None:
+                reason = await asyncio.to_thread(self._container.cause_of_death)
             try:
                 await asyncio.to_thread(self._container.kill)
             finally:

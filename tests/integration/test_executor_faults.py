@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.executor.messages import ExecutionStatus
+from services.executor.messages import ExecutionStatus, InputRequested
 from tests.support.sessions import Desk, Lab, Run
 from tests.support.stack import docker
 
@@ -403,3 +403,49 @@ async def test_a_container_killed_from_outside(lab: Lab) -> None:
 
     docker("rm", "--force", desk.container)
     assert await desk.value("6 * 7") == "42"
+
+
+QUESTIONS = """
+import itertools, time
+channel = get_ipython().channel
+for number in itertools.count(1):
+    channel.send(0x46, {{"number": number, "prompt": {prompt!r}, "password": False}})
+    channel.send(0x4D, {{"number": number - 1}})
+    time.sleep({pause})
+"""
+
+
+async def test_questions_that_are_taken_back_win_no_time(desk: Desk, resting: int) -> None:
+    """One is always open, none is answered: the execution ends all the same."""
+    run = await desk.run(QUESTIONS.format(prompt="?", pause=0.5), timeout_seconds=2)
+
+    assert run.status is ExecutionStatus.TIMED_OUT
+    await works_again(desk, resting)
+
+
+async def test_questions_without_end_take_no_memory(desk: Desk, resting: int) -> None:
+    """Of an execution's questions only so many are told, and only so much of their text."""
+    run = await desk.run(QUESTIONS.format(prompt="?" * 4000, pause=0), timeout_seconds=2)
+
+    prompts = [event.prompt for event in run.events if isinstance(event, InputRequested)]
+    assert 0 < sum(map(len, prompts)) <= 64 * 1024
+    await works_again(desk, resting)
+
+
+async def test_a_question_too_many_is_an_exception(desk: Desk) -> None:
+    """The code that asks is told, instead of waiting for nobody."""
+    code = """
+import threading
+told = []
+def ask():
+    try: input()
+    except EOFError as error: told.append(str(error))
+threads = [threading.Thread(target=ask, daemon=True) for _ in range(66)]
+for thread in threads: thread.start()
+while len(told) < 2: pass
+print(told[0])
+"""
+    run = await desk.run(code, timeout_seconds=20)
+
+    assert run.succeeded().stdout == "64 questions are open already\n"
+    await desk.executor.restart(desk.id)

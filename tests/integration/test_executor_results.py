@@ -198,3 +198,32 @@ async def test_code_finds_itself_alone(desk: Desk) -> None:
     fresh = await desk.run("%reset -f\n%who\nimport sys\nprint(sys.argv)")
 
     assert fresh.succeeded().stdout == "Interactive namespace is empty.\n['']\n"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "x = []\nfor _ in range(1500): x = [x]\ndisplay({'application/json': x}, raw=True)",
+        "import sys; sys.set_int_max_str_digits(0)\ndisplay({'a/b': 10 ** 5000}, raw=True)",
+    ],
+    ids=["deep", "long"],
+)
+async def test_what_cannot_be_read_is_a_note(desk: Desk, code: str) -> None:
+    """Too deep, or a number too long: the sandbox lives, and the rest of the code runs."""
+    run = await desk.run(f"{code}\n'went on'")
+
+    [(_, bundle), (_, rest)] = shown(run.succeeded())
+    assert str(bundle["text/plain"]).startswith("[not shown: ")
+    assert rest == {"text/plain": "'went on'"}
+
+
+async def test_what_is_64_levels_deep_is_whole(desk: Desk) -> None:
+    """The innermost value included."""
+    code = "x = 'in'\nfor _ in range(64): x = [x]\ndisplay({'a/b': x}, raw=True)"
+    [(_, bundle)] = shown((await desk.run(code)).succeeded())
+
+    value = bundle["a/b"]
+    for _ in range(64):
+        assert isinstance(value, list)
+        [value] = value
+    assert value == "in"

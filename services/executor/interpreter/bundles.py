@@ -7,6 +7,8 @@ from base64 import b64encode
 from typing import Any
 
 TEXT = "text/plain"
+DEPTH = 64
+"""Lists and objects in each other, the outermost counted."""
 BUNDLE_BYTES = 10 * 1024 * 1024 - 64 * 1024
 """All types of one bundle together, as JSON; the node takes a little more."""
 
@@ -22,6 +24,8 @@ def fit(data: dict[str, Any]) -> dict[str, Any]:
     for size, kind, value in sorted(map(_weighed, data.items()), key=lambda item: item[0]):
         if size < 0:
             notes.append(f"[not shown: {kind}, for it is no JSON]")
+        elif _is_deep(value):
+            notes.append(f"[not shown: {kind}, for it is more than {DEPTH} levels deep]")
         elif size > room:
             notes.append(
                 f"[not shown: {kind} of {size:,} bytes; a result has room for {BUNDLE_BYTES:,}]"
@@ -33,6 +37,19 @@ def fit(data: dict[str, Any]) -> dict[str, Any]:
         text = kept.get(TEXT)
         kept[TEXT] = "\n".join([text, *notes] if isinstance(text, str) else notes)
     return {kind: kept[kind] for kind in sorted(kept, key=lambda kind: kind != TEXT)}
+
+
+def _is_deep(value: object) -> bool:
+    level = [value]
+    for _ in range(DEPTH):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+    return bool(level)
 
 
 def _weighed(item: tuple[object, Any]) -> tuple[int, str, Any]:

@@ -5,7 +5,7 @@ what a short one costs, and seconds for a megabyte.
 """
 
 import re
-from collections.abc import Sized
+from collections.abc import Iterable
 
 from IPython.core.autocall import IPyAutocall
 from IPython.core.interactiveshell import InteractiveShell
@@ -20,7 +20,7 @@ _SPECIAL = re.compile(
     re.MULTILINE,
 )
 _LOOPED = re.compile(r"\b(?:create_task|ensure_future|get_running_loop|current_task)\s*\(")
-_LOOPS = re.compile(r"\b(?:asyncio\.run|run_until_complete|run_forever|Runner)\s*\(")
+_LOOPS = re.compile(r"\brun\s*\(|\brun_until_complete\b|\brun_forever\b|\bRunner\b")
 _BLANK = re.compile(r"(?:[^\S\n]*\n)+")
 _WORD = re.compile(r"[\w.]*")
 
@@ -31,14 +31,14 @@ class Cells:
     def __init__(self, shell: InteractiveShell) -> None:
         """Remember what the shell does with a cell as it is now."""
         self._shell = shell
-        self._rules = _count_rules(shell)
+        self._rules = _rules(shell)
 
     def is_plain(self, cell: str) -> bool:
         """Whether the cell, with a line end at its end, is what the shell would make of it."""
         if not _BEGINS.match(cell) or _SPECIAL.search(cell):
             return False
         shell = self._shell
-        if shell.autocall or _count_rules(shell) != self._rules:
+        if shell.autocall or _rules(shell) != self._rules:
             return False
         return "\n" in cell.rstrip("\n") or not self._calls_magic(cell)
 
@@ -52,9 +52,9 @@ class Cells:
         )
 
 
-def _count_rules(shell: InteractiveShell) -> tuple[int, ...]:
+def _rules(shell: InteractiveShell) -> tuple[tuple[object, ...], ...]:
     manager, prefilter = shell.input_transformer_manager, shell.prefilter_manager
-    rules: tuple[Sized, ...] = (
+    rules: tuple[Iterable[object], ...] = (
         manager.cleanup_transforms,
         manager.line_transforms,
         manager.token_transformers,
@@ -62,7 +62,7 @@ def _count_rules(shell: InteractiveShell) -> tuple[int, ...]:
         prefilter.checkers,
         prefilter.transformers,
     )
-    return tuple(map(len, rules))
+    return tuple(map(tuple, rules))
 
 
 def split_blank(cell: str) -> tuple[str, str]:

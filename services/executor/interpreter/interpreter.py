@@ -210,10 +210,13 @@ class Interpreter:
         }
         try:
             self._channel.show(frames.ASK, question)
-            return str(self._channel.wait(frames.INPUT, number).get("text", ""))
+            answer = self._channel.wait(frames.INPUT, number)
         except BaseException:
             self._channel.send(frames.WITHDRAWN, {"number": number})
             raise
+        if "refused" in answer:
+            raise EOFError(str(answer["refused"]))
+        return str(answer.get("text", ""))
 
     def _input(self, prompt: object = "", /) -> str:
         return self.ask(str(prompt))
