@@ -13,6 +13,7 @@ import requests
 from docker.models.containers import Container
 from docker.types import LogConfig, Mount, Ulimit
 
+from services.executor import cgroup
 from services.executor.attached import DockerStream
 from services.executor.direct import Command, Entrance
 from services.executor.errors import SandboxStartError
@@ -264,8 +265,11 @@ class ContainerUsage:
 
 
 def usage(container: Container) -> ContainerUsage:
-    """Read a container's memory and CPU time from Docker; blocking."""
+    """Read a container's memory and CPU time; blocking."""
     container.reload()
+    measured = cgroup.measure(str(container.id))
+    if measured is not None:
+        return ContainerUsage(str(container.status), *measured)
     stats = _client(container).api.stats(str(container.id), stream=False, one_shot=True)
     memory = stats.get("memory_stats", {}).get("usage", 0)
     nanoseconds = stats.get("cpu_stats", {}).get("cpu_usage", {}).get("total_usage", 0)
