@@ -18,7 +18,7 @@ import requests
 
 from services.executor import containers, local
 from services.executor.attached import DockerStream
-from services.executor.cgroup import MemoryGroup
+from services.executor.cgroup import ContainerGroup
 from services.executor.containers import HardenedClient, Mounts, hardening
 from services.executor.direct import (
     Command,
@@ -27,7 +27,6 @@ from services.executor.direct import (
     run_direct,
 )
 from services.executor.errors import ExecutorError, SandboxStartError
-from services.executor.execution import lost
 from services.executor.files import WorkspaceFiles
 from services.executor.interpreter import frames
 from services.executor.messages import (
@@ -49,11 +48,11 @@ from services.executor.rayagents import (
     StockExecutor,
 )
 from services.executor.rpc import RpcServer
-from services.executor.runner import OUT_OF_MEMORY
 from services.executor.session import Session
 from services.executor.storage import SessionStorage
 from services.executor.tool_calls import ToolCalls
 from services.executor.uploads import Uploads
+from services.executor.verdicts import OUT_OF_MEMORY, lost
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +73,7 @@ class SandboxExecutor(ToolCalls, StockExecutor):
         self.client: HardenedClient | None
         self._spec: SessionSpec | None = None
         self._options: dict[str, Any] = {}
-        self._memory: MemoryGroup | None = None
+        self._group: ContainerGroup | None = None
         self._starting = asyncio.Lock()
         self._taken = asyncio.Event()
         self._cleaned = asyncio.Event()
@@ -209,7 +208,7 @@ class SandboxExecutor(ToolCalls, StockExecutor):
         """Make the container run. Raises `SandboxStartError`."""
         try:
             self._ensure_container()
-            self._memory = MemoryGroup(str(containers.running(self.container).id))
+            self._group = ContainerGroup(str(containers.running(self.container).id))
         except docker.errors.ImageNotFound as error:
             msg = f"The image {self.image!r} is not on this node: run `make setup` on it."
             raise SandboxStartError(msg) from error
@@ -243,11 +242,11 @@ class SandboxExecutor(ToolCalls, StockExecutor):
 
     def ran_out_of_memory(self) -> bool:
         """Say whether the kernel ended processes of the container since this was last asked."""
-        return self._memory is not None and self._memory.new_oom_kills()
+        return self._group is not None and self._group.new_oom_kills()
 
     def memory_in_use(self) -> int:
         """Return the bytes of memory that only an end of something would free."""
-        return 0 if self._memory is None else self._memory.unreclaimable()
+        return 0 if self._group is None else self._group.unreclaimable()
 
     def ended(self, seconds: float) -> bool:
         """Wait until the container runs no more, at most so long, and say whether that is so."""
@@ -314,7 +313,8 @@ class SandboxExecutor(ToolCalls, StockExecutor):
         session = self._require(self._session)
         inside = await session.runner.ask(frames.COUNT, frames.COUNTED, 5.0)
         container = self._require(self.container)
-        usage = await asyncio.to_thread(containers.usage, container)
+        group = self._require(self._group)
+        usage = await asyncio.to_thread(containers.usage, container, group)
         disk = await asyncio.to_thread(self._require(self._storage).usage)
         return SessionStats(
             session_id=self.session_id,
@@ -322,8 +322,8 @@ class SandboxExecutor(ToolCalls, StockExecutor):
             created_at=session.created_at,
             uptime_seconds=time.time() - session.created_at,
             container_status=usage.status,
-            memory_used_bytes=usage.memory_bytes,
-            cpu_seconds=usage.cpu_seconds,
+            memory_used_bytes=usage.used.memory_bytes,
+            cpu_seconds=usage.used.cpu_seconds,
             disk_used_bytes=disk.bytes,
             processes=_count(inside.get("processes")),
         )

@@ -1,77 +1,42 @@
-"""A container's memory as its node's cgroups tell it: version 1 or 2, with systemd or without."""
+"""A container's memory and CPU as its node's cgroups tell them: version 1 or 2, any driver."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
-FOLDERS = (
-    "/sys/fs/cgroup/memory/docker/{}",
-    "/sys/fs/cgroup/memory/system.slice/docker-{}.scope",
-    "/sys/fs/cgroup/docker/{}",
-    "/sys/fs/cgroup/system.slice/docker-{}.scope",
-)
-CPU_FOLDERS = (
-    "/sys/fs/cgroup/cpuacct/docker/{}",
-    "/sys/fs/cgroup/cpu,cpuacct/docker/{}",
-    "/sys/fs/cgroup/cpuacct/system.slice/docker-{}.scope",
-    "/sys/fs/cgroup/cpu,cpuacct/system.slice/docker-{}.scope",
-    *FOLDERS[2:],
-)
+ROOT = Path("/sys/fs/cgroup")
+MEMORY_CONTROLLERS = ("memory", "")
+CPU_CONTROLLERS = ("cpuacct", "cpu,cpuacct", "")
+"""Where version 1 mounts a controller, then version 2's one tree."""
+NAMES = ("docker/{}", "system.slice/docker-{}.scope")
 NANOSECONDS, MICROSECONDS = 1e9, 1e6
 OOM_FILES = ("memory.oom_control", "memory.events")
+MEMORY_FILES = ("memory.usage_in_bytes", "memory.current")
 UNRECLAIMABLE = (("total_rss", "total_shmem"), ("anon", "shmem"))
 """Fields of `memory.stat`, of version 1 and 2; gVisor keeps the code's memory in shmem."""
 
 
-def measure(container_id: str) -> tuple[int, float] | None:
-    """Return a container's memory in bytes and CPU time in seconds; None where none is shown.
+@dataclass(frozen=True, slots=True)
+class Consumption:
+    """What a container holds and has used."""
 
-    Docker's own statistics come once a second, and so late.
-    """
-    memory = _number(FOLDERS, container_id, "memory.usage_in_bytes", "memory.current")
-    nanoseconds = _number(CPU_FOLDERS, container_id, "cpuacct.usage")
-    if memory is None:
-        return None
-    if nanoseconds is not None:
-        return memory, nanoseconds / NANOSECONDS
-    for folder in FOLDERS[2:]:
-        used = _counters(Path(folder.format(container_id)) / "cpu.stat").get("usage_usec")
-        if used is not None:
-            return memory, used / MICROSECONDS
-    return None
+    memory_bytes: int
+    cpu_seconds: float
 
 
-def _number(folders: Sequence[str], container_id: str, *names: str) -> int | None:
-    for folder in folders:
-        for name in names:
-            try:
-                return int((Path(folder.format(container_id)) / name).read_text())
-            except (OSError, ValueError):
-                continue
-    return None
+class ContainerGroup:
+    """The cgroups of one container; a node that shows none answers zeros and None."""
 
-
-def _counters(path: Path) -> dict[str, int]:
-    try:
-        lines = path.read_text().splitlines()
-    except OSError:
-        return {}
-    pairs = (line.split() for line in lines if line.count(" ") == 1)
-    return {key: int(value) for key, value in pairs if value.isdigit()}
-
-
-class MemoryGroup:
-    """The memory cgroup of one container; a node that shows none answers zeros."""
-
-    def __init__(self, container_id: str) -> None:
-        """Find the cgroup; nothing is kept open."""
-        candidates = (Path(folder.format(container_id)) for folder in FOLDERS)
-        self._folder = next((found for found in candidates if found.is_dir()), None)
+    def __init__(self, container_id: str, root: Path = ROOT) -> None:
+        """Find the cgroups; nothing is kept open."""
+        self._memory = _find(root, MEMORY_CONTROLLERS, container_id)
+        self._cpu = _find(root, CPU_CONTROLLERS, container_id)
         self._kills = self.oom_kills()
 
     def oom_kills(self) -> int:
         """Count the processes that the kernel ended for want of memory."""
         for name in OOM_FILES:
-            counters = self._read(name)
+            counters = _counters(self._memory, name)
             if "oom_kill" in counters:
                 return counters["oom_kill"]
         return 0
@@ -83,11 +48,53 @@ class MemoryGroup:
 
     def unreclaimable(self) -> int:
         """Return the bytes that the kernel can't take back without ending something."""
-        stat = self._read("memory.stat")
+        stat = _counters(self._memory, "memory.stat")
         for fields in UNRECLAIMABLE:
             if fields[0] in stat:
                 return sum(stat.get(name, 0) for name in fields)
         return 0
 
-    def _read(self, name: str) -> dict[str, int]:
-        return {} if self._folder is None else _counters(self._folder / name)
+    def consumption(self) -> Consumption | None:
+        """Measure now; None where the node does not show it.
+
+        Docker's own statistics come once a second, and so late.
+        """
+        memory = _number(self._memory, MEMORY_FILES)
+        seconds = self._cpu_seconds()
+        if memory is None or seconds is None:
+            return None
+        return Consumption(memory, seconds)
+
+    def _cpu_seconds(self) -> float | None:
+        nanoseconds = _number(self._cpu, ("cpuacct.usage",))
+        if nanoseconds is not None:
+            return nanoseconds / NANOSECONDS
+        microseconds = _counters(self._cpu, "cpu.stat").get("usage_usec")
+        return None if microseconds is None else microseconds / MICROSECONDS
+
+
+def _find(root: Path, controllers: Iterable[str], container_id: str) -> Path | None:
+    folders = (
+        root / controller / name.format(container_id)
+        for controller in controllers
+        for name in NAMES
+    )
+    return next((folder for folder in folders if folder.is_dir()), None)
+
+
+def _number(folder: Path | None, names: Iterable[str]) -> int | None:
+    for name in names:
+        try:
+            return None if folder is None else int((folder / name).read_text())
+        except (OSError, ValueError):
+            continue
+    return None
+
+
+def _counters(folder: Path | None, name: str) -> dict[str, int]:
+    try:
+        lines = [] if folder is None else (folder / name).read_text().splitlines()
+    except OSError:
+        return {}
+    pairs = (line.split() for line in lines if line.count(" ") == 1)
+    return {key: int(value) for key, value in pairs if value.isdigit()}

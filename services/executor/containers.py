@@ -13,8 +13,8 @@ import requests
 from docker.models.containers import Container
 from docker.types import LogConfig, Mount, Ulimit
 
-from services.executor import cgroup
 from services.executor.attached import DockerStream
+from services.executor.cgroup import NANOSECONDS, Consumption, ContainerGroup
 from services.executor.direct import Command, Entrance
 from services.executor.errors import SandboxStartError
 from services.executor.messages import SessionSpec
@@ -260,17 +260,16 @@ class ContainerUsage:
     """What a container uses now."""
 
     status: str
-    memory_bytes: int
-    cpu_seconds: float
+    used: Consumption
 
 
-def usage(container: Container) -> ContainerUsage:
-    """Read a container's memory and CPU time; blocking."""
+def usage(container: Container, group: ContainerGroup) -> ContainerUsage:
+    """Read a container's memory and CPU time, of its cgroups or else by Docker; blocking."""
     container.reload()
-    measured = cgroup.measure(str(container.id))
-    if measured is not None:
-        return ContainerUsage(str(container.status), *measured)
-    stats = _client(container).api.stats(str(container.id), stream=False, one_shot=True)
-    memory = stats.get("memory_stats", {}).get("usage", 0)
-    nanoseconds = stats.get("cpu_stats", {}).get("cpu_usage", {}).get("total_usage", 0)
-    return ContainerUsage(str(container.status), int(memory), float(nanoseconds) / 1e9)
+    used = group.consumption()
+    if used is None:
+        stats = _client(container).api.stats(str(container.id), stream=False, one_shot=True)
+        memory = stats.get("memory_stats", {}).get("usage", 0)
+        nanoseconds = stats.get("cpu_stats", {}).get("cpu_usage", {}).get("total_usage", 0)
+        used = Consumption(int(memory), float(nanoseconds) / NANOSECONDS)
+    return ContainerUsage(str(container.status), used)

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from dataclasses import dataclass
 
 from services.executor.incoming import Ask
 from services.executor.log import EventLog
@@ -22,7 +21,9 @@ from services.executor.messages import (
     Queued,
     Started,
 )
+from services.executor.stopwatch import Stopwatch
 from services.executor.transcript import Decoder, HeadTail, Results
+from services.executor.verdicts import Verdict
 
 MOST_CLEARS = 10_000
 MOST_QUESTIONS = 64
@@ -32,67 +33,8 @@ MOST_PROMPT_CHARACTERS = 64 * 1024
 """Of one execution's questions, which are never dropped."""
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """How an execution ended."""
-
-    status: ExecutionStatus
-    exit_code: int
-    error: CodeError | None = None
-    interpreter_restarted: bool = False
-
-
-def lost(reason: str, *, name: str = "SandboxDied") -> Verdict:
-    """Make the verdict of an execution whose sandbox died under it."""
-    message = f"The sandbox died under the execution: {reason}."
-    return Verdict(
-        ExecutionStatus.LOST, 137, CodeError(name, message, ""), interpreter_restarted=True
-    )
-
-
 class TooManyQuestionsError(Exception):
     """The code is not to wait for an answer; the message says why."""
-
-
-class Stopwatch:
-    """Seconds that code ran: what it waited for readers or for an installation is left out."""
-
-    def __init__(self) -> None:
-        """Begin stopped at zero."""
-        self._began: float | None = None
-        self._paused_at: float | None = None
-        self._paused = 0.0
-        self._pauses = 0
-
-    def start(self) -> None:
-        """Begin to count."""
-        self._began = time.monotonic()
-
-    def pause(self) -> None:
-        """Stop counting; pauses may overlap."""
-        self._pauses += 1
-        if self._pauses == 1:
-            self._paused_at = time.monotonic()
-
-    def resume(self) -> None:
-        """Count again, once every pause is over."""
-        self._pauses -= 1
-        if not self._pauses and self._paused_at is not None:
-            self._paused += time.monotonic() - self._paused_at
-            self._paused_at = None
-
-    @property
-    def seconds(self) -> float:
-        """Seconds counted until now."""
-        if self._began is None:
-            return 0.0
-        end = self._paused_at if self._paused_at is not None else time.monotonic()
-        return end - self._began - self._paused
-
-    @property
-    def elapsed(self) -> float:
-        """Seconds since the start, pauses included."""
-        return 0.0 if self._began is None else time.monotonic() - self._began
 
 
 class Execution:

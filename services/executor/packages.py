@@ -7,7 +7,7 @@ from pathlib import Path
 
 from services.executor import incoming
 from services.executor.errors import ExecutorError
-from services.executor.execution import Execution, Verdict
+from services.executor.execution import Execution
 from services.executor.failures import InstallFailedError, InstallTimedOutError
 from services.executor.installer import InstallTarget, PackageInstaller
 from services.executor.messages import (
@@ -20,6 +20,7 @@ from services.executor.messages import (
 from services.executor.platforms import wheel_platform
 from services.executor.requirements import parse_requirements
 from services.executor.storage import SessionStorage
+from services.executor.verdicts import Verdict
 
 Survey = Callable[[], Awaitable[dict[str, object]]]
 """Asks the sandbox for its Python, its platform and the image's packages."""

@@ -2,15 +2,14 @@
 
 import asyncio
 import logging
-import signal
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from services.executor import incoming
+from services.executor import incoming, verdicts
 from services.executor.errors import ExecutorError
-from services.executor.execution import Execution, TooManyQuestionsError, Verdict, lost
+from services.executor.execution import Execution, TooManyQuestionsError
 from services.executor.interpreter import frames
 from services.executor.messages import (
     CodeError,
@@ -19,6 +18,7 @@ from services.executor.messages import (
     OutputStream,
 )
 from services.executor.supervision import Container, Supervision
+from services.executor.verdicts import OUT_OF_MEMORY, Verdict
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,6 @@ INSTALLS_AT_ONCE = 4
 INSTALLS = 20
 """By one execution, for their time does not count against its limit."""
 TOO_MANY_INSTALLS = "Too many installations in one execution: install more at once, or later."
-OUT_OF_MEMORY = "it ran out of memory"
 
 InstallPackages = Callable[[Execution, incoming.Install], Awaitable[str | None]]
 """Installs for running code, its output going to that execution; returns what failed."""
@@ -73,7 +72,7 @@ class Runner:
         try:
             await self.supervision.ensure()
         except ExecutorError as error:
-            execution.finish(lost(error.message.rstrip("."), name="SandboxNotStarted"))
+            execution.finish(verdicts.lost(error.message.rstrip("."), name="SandboxNotStarted"))
             return
         self._run += 1
         # Before all else, for the sandbox has the longest way to go.
@@ -115,7 +114,7 @@ class Runner:
                 break
             used = await asyncio.to_thread(self._container.memory_in_use)
             full = full + 1 if used > limit else 0
-        await self.end_all(lost(OUT_OF_MEMORY, name="OutOfMemory"))
+        await self.end_all(verdicts.lost(OUT_OF_MEMORY, name="OutOfMemory"))
 
     async def end_all(self, verdict: Verdict) -> None:
         """End every process of the sandbox, and with this verdict what runs."""
@@ -175,9 +174,11 @@ class Runner:
         execution.log.hurry()
         await self.supervision.replace()
         if interrupted:
-            return interrupted_verdict(restarted=True)
+            return verdicts.interrupted(restarted=True)
         unanswered = execution.unanswered_seconds
-        return timed_out(execution.stopwatch.seconds) if unanswered is None else ignored(unanswered)
+        if unanswered is not None:
+            return verdicts.ignored(unanswered)
+        return verdicts.timed_out(execution.stopwatch.seconds)
 
     def conclude(self, verdict: Verdict) -> bool:
         """End what runs now with this verdict; False where nothing does."""
@@ -190,7 +191,7 @@ class Runner:
 
     async def restart(self) -> None:
         """Have a fresh interpreter; what runs ends INTERRUPTED."""
-        await self.end_all(interrupted_verdict(restarted=True))
+        await self.end_all(verdicts.interrupted(restarted=True))
         await self.supervision.ensure()
 
     def answer(self, number: int, text: str) -> None:
@@ -275,8 +276,8 @@ class Runner:
         elif done.exit_code and error is None:
             error = CodeError("SystemExit", str(done.exit_code), "")
         if self._verdict is not None and not self._verdict.done():
-            lost, self._state_lost = self._state_lost, False
-            self._verdict.set_result(Verdict(status, done.exit_code, error, lost))
+            restarted, self._state_lost = self._state_lost, False
+            self._verdict.set_result(Verdict(status, done.exit_code, error, restarted))
 
     async def _on_died(self, payload: frames.Payload) -> None:
         if self._current is None or payload.get("run") != self._run:
@@ -285,9 +286,9 @@ class Runner:
             return
         exit_code = payload.get("exit_code")
         if await asyncio.to_thread(self._container.ran_out_of_memory):
-            self.conclude(lost(OUT_OF_MEMORY, name="OutOfMemory"))
+            self.conclude(verdicts.lost(OUT_OF_MEMORY, name="OutOfMemory"))
         else:
-            self.conclude(_death(exit_code))
+            self.conclude(verdicts.died(exit_code))
 
     async def _on_install(self, execution: Execution, wish: incoming.Install) -> None:
         failure: str | None = TOO_MANY_INSTALLS
@@ -306,7 +307,7 @@ class Runner:
     def on_death(self, reason: str) -> None:
         """The stream ended by itself: what ran is lost."""
         logger.warning("the sandbox died: %s", reason)
-        self.conclude(lost(reason))
+        self.conclude(verdicts.lost(reason))
 
     async def aclose(self) -> None:
         """End the interpreter and whatever waits for it; idempotent."""
@@ -317,48 +318,7 @@ class Runner:
         await self.supervision.aclose()
 
 
-def interrupted_verdict(*, restarted: bool) -> Verdict:
-    """Make the verdict of an execution that somebody ended."""
-    error = CodeError("KeyboardInterrupt", "", "KeyboardInterrupt")
-    return Verdict(ExecutionStatus.INTERRUPTED, 130, error, restarted)
-
-
-def timed_out(seconds: float) -> Verdict:
-    """Make the verdict of an execution that its limit ended."""
-    message = (
-        f"The execution was ended at its limit, after {seconds:.1f} s, and the interpreter's "
-        "state is gone; a higher `timeoutSeconds` gives it longer."
-    )
-    error = CodeError("TimeoutError", message, "")
-    return Verdict(ExecutionStatus.TIMED_OUT, 124, error, interpreter_restarted=True)
-
-
-def ignored(seconds: float) -> Verdict:
-    """Make the verdict of an execution whose question nobody answered within its limit."""
-    message = (
-        f"Nobody answered the code's question within its limit of time, {seconds:.1f} s, and the "
-        "interpreter's state is gone: answer by `provideInput`, or give a higher `timeoutSeconds`."
-    )
-    error = CodeError("TimeoutError", message, "")
-    return Verdict(ExecutionStatus.TIMED_OUT, 124, error, interpreter_restarted=True)
-
-
 def _seconds_left(execution: Execution, limit: float) -> float:
     """Say how long the code may go on, or, where it asks, how long it may wait for the answer."""
     unanswered = execution.unanswered_seconds
     return limit - (execution.stopwatch.seconds if unanswered is None else unanswered)
-
-
-def _death(exit_code: object) -> Verdict:
-    """Judge an interpreter that ended by itself; the code's own doing, mostly."""
-    code = exit_code if isinstance(exit_code, int) else 1
-    if code >= 0:
-        status = ExecutionStatus.FAILED if code else ExecutionStatus.SUCCEEDED
-        message = f"The code ended the interpreter with exit code {code}; its state is gone."
-        error = CodeError("InterpreterExited", message, "") if code else None
-        return Verdict(status, code & 0xFF, error, interpreter_restarted=True)
-    known = {number.value: number.name for number in signal.Signals}
-    name = known.get(-code, f"signal {-code}")
-    message = f"The interpreter was ended by {name}; its state is gone."
-    error = CodeError("InterpreterKilled", message, "")
-    return Verdict(ExecutionStatus.LOST, 128 - code, error, interpreter_restarted=True)

@@ -10,13 +10,13 @@ from collections import deque
 from collections.abc import Collection
 from contextlib import suppress
 
-from services.executor import incoming
+from services.executor import incoming, verdicts
 from services.executor.errors import (
     NotWaitingError,
     QueueFullError,
     SessionGoneError,
 )
-from services.executor.execution import Execution, Verdict, lost
+from services.executor.execution import Execution
 from services.executor.interpreter import frames
 from services.executor.messages import (
     Collected,
@@ -30,8 +30,9 @@ from services.executor.messages import (
 )
 from services.executor.packages import SessionPackages
 from services.executor.registry import Registry
-from services.executor.runner import Runner, Setup, interrupted_verdict
+from services.executor.runner import Runner, Setup
 from services.executor.supervision import Container
+from services.executor.verdicts import Verdict
 
 logger = logging.getLogger(__name__)
 
@@ -126,7 +127,7 @@ class Session:
                 await self._runner.run(execution, request, shell=shell)
             except Exception:
                 logger.exception("execution %s failed on our side", execution.id)
-                execution.finish(lost("a fault of the service, told in its log"))
+                execution.finish(verdicts.lost("a fault of the service, told in its log"))
             finally:
                 self._current = None
                 self._ended(execution)
@@ -168,7 +169,7 @@ class Session:
             for waiting in list(self._queue):
                 if waiting[0] is execution:
                     self._queue.remove(waiting)
-                    execution.finish(interrupted_verdict(restarted=False))
+                    execution.finish(verdicts.interrupted(restarted=False))
                     self._ended(execution)
         return execution.record()
 
@@ -185,7 +186,7 @@ class Session:
     async def restart(self) -> None:
         """Clear the interpreter's state; what is queued or runs ends INTERRUPTED."""
         self._require_open()
-        self._clear_queue(interrupted_verdict(restarted=True))
+        self._clear_queue(verdicts.interrupted(restarted=True))
         current = self._current
         await self._runner.restart()
         if current is not None:
@@ -217,13 +218,13 @@ class Session:
         return await _first_events(execution, request.reader_id)
 
     async def _run_install(self, execution: Execution, request: InstallRequest) -> None:
-        verdict = lost("a fault of the service, told in its log")
+        verdict = verdicts.lost("a fault of the service, told in its log")
         try:
             verdict = await self._packages.run(
                 execution, request.requirements, upgrade=request.upgrade, survey=self._survey
             )
         except asyncio.CancelledError:
-            verdict = lost(self.stopped_reason or "it was stopped")
+            verdict = verdicts.lost(self.stopped_reason or "it was stopped")
         except Exception:
             logger.exception("installation %s failed on our side", execution.id)
         finally:
@@ -280,7 +281,7 @@ class Session:
         """End everything that runs inside; return all that is unrecorded. Idempotent."""
         if self.stopped_reason is None:
             self.stopped_reason = reason
-        verdict = lost(reason, name="SandboxStopped")
+        verdict = verdicts.lost(reason, name="SandboxStopped")
         self._clear_queue(verdict)
         self._runner.conclude(verdict)
         for task in list(self._installs):

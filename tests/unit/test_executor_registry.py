@@ -4,7 +4,7 @@ import pytest
 
 from services.executor import registry as registry_module
 from services.executor.errors import QueueFullError, UnknownExecutionError
-from services.executor.execution import Execution, Verdict
+from services.executor.execution import Execution
 from services.executor.messages import (
     DisplayData,
     ExecutionKind,
@@ -14,6 +14,7 @@ from services.executor.messages import (
     OutputStream,
 )
 from services.executor.registry import KEPT, Registry
+from services.executor.verdicts import Verdict
 
 DONE = Verdict(ExecutionStatus.SUCCEEDED, 0)
 

@@ -6,8 +6,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.executor.execution import Stopwatch
 from services.executor.messages import DisplayData
+from services.executor.stopwatch import Stopwatch
 from services.executor.transcript import (
     RESULTS_BYTES,
     RESULTS_COUNT,
