@@ -1,5 +1,6 @@
 """The database stopped and started again under running API processes."""
 
+import asyncio
 import time
 
 import pytest
@@ -32,8 +33,9 @@ async def test_postgres_restarted_under_the_api(api: Api, stack: Stack, sandbox:
     assert run.stdout == "back\n"
 
 
+@pytest.mark.parametrize("away_seconds", [0, pytest.param(20, marks=pytest.mark.long)])
 async def test_an_execution_that_ends_while_the_database_is_away(
-    api: Api, stack: Stack, sandbox: str
+    api: Api, stack: Stack, sandbox: str, away_seconds: float
 ) -> None:
     """Its reader gets every event meanwhile, and its record is complete afterwards."""
     code = "import time\ntime.sleep(2)\nprint('ended')"
@@ -41,6 +43,8 @@ async def test_an_execution_that_ends_while_the_database_is_away(
         begun = await live.until("ExecutionStarted")
         with postgres_away(stack):
             run = await live.end()
+            # That it is away for long after the end is the claim, not a wait for something.
+            await asyncio.sleep(away_seconds)
     record = await eventually(
         lambda: api.query(FOUND, id=begun["executionId"]),
         lambda seen: bool(seen["execution"]["status"] == "SUCCEEDED"),
