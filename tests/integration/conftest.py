@@ -1,7 +1,7 @@
-"""What integration tests share beside the stack: a connection to Ray, and sessions."""
+"""What integration tests share: a connection to Ray, sessions, and servers of Postgres."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -16,6 +16,7 @@ os.environ["RAY_AUTH_TOKEN_PATH"] = str(
 
 from services.executor.client import RayExecutor
 from services.executor.cluster import ClusterSettings
+from tests.support.postgres import Servers, shared_servers
 from tests.support.sessions import Desk, Lab, sibling
 
 
@@ -47,3 +48,10 @@ async def lab(stack: Stack, executor: RayExecutor) -> AsyncIterator[Lab]:
 async def desk(lab: Lab) -> Desk:
     """A running session that the tests of a module share; they leave it able to run code."""
     return await lab.start()
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    """Postgres servers that all tests may use, and none may halt."""
+    with shared_servers() as started:
+        yield started
