@@ -1,4 +1,4 @@
-"""What integration tests share: a connection to Ray, sessions, and servers of Postgres."""
+"""What integration tests share: a connection to Ray, sessions, and rooms."""
 
 import os
 from collections.abc import AsyncIterator, Iterator
@@ -14,9 +14,11 @@ os.environ["RAY_AUTH_TOKEN_PATH"] = str(
     Layout.of(os.environ.get("DATA_DIR", DEFAULT_DATA_DIR)).ray_token
 )
 
+from db.engine import Database
 from services.executor.client import RayExecutor
 from services.executor.cluster import ClusterSettings
 from tests.support.postgres import Servers, shared_servers
+from tests.support.rooms import Room, room_in
 from tests.support.sessions import Desk, Lab, sibling
 
 
@@ -55,3 +57,24 @@ def servers() -> Iterator[Servers]:
     """Postgres servers that all tests may use, and none may halt."""
     with shared_servers() as started:
         yield started
+
+
+@pytest.fixture(scope="module")
+async def database(servers: Servers) -> AsyncIterator[Database]:
+    """The product's own server, migrated."""
+    async with servers("embedded").database() as made, Database(made.url) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def room(database: Database) -> AsyncIterator[Room]:
+    """One process, with a user of its own."""
+    async with room_in(database) as made:
+        yield made
+
+
+@pytest.fixture
+async def kept(room: Room) -> AsyncIterator[Room]:
+    """The process while it holds the lease."""
+    async with room.services.keeper:
+        yield room
