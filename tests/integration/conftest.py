@@ -52,6 +52,13 @@ async def desk(lab: Lab) -> Desk:
     return await lab.start()
 
 
+@pytest.fixture(scope="module")
+async def resting(desk: Desk) -> int:
+    """How many processes there are while no code runs."""
+    (await desk.run("pass")).succeeded()
+    return await desk.processes()
+
+
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Servers]:
     """Postgres servers that all tests may use, and none may halt."""
