@@ -1,7 +1,8 @@
-"""What integration tests share: a connection to Ray, sessions, and rooms."""
+"""What integration tests share: a connection to Ray, sessions, rooms, and an index of packages."""
 
 import os
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,8 @@ os.environ["RAY_AUTH_TOKEN_PATH"] = str(
 from db.engine import Database
 from services.executor.client import RayExecutor
 from services.executor.cluster import ClusterSettings
+from tests.support.installations import Session
+from tests.support.package_index import Index
 from tests.support.postgres import Servers, shared_servers
 from tests.support.rooms import Room, room_in
 from tests.support.sessions import Desk, Lab, sibling
@@ -85,3 +88,17 @@ async def kept(room: Room) -> AsyncIterator[Room]:
     """The process while it holds the lease."""
     async with room.services.keeper:
         yield room
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Index:
+    """An index of our own."""
+    return Index(tmp_path / "simple")
+
+
+@pytest.fixture
+def session(tmp_path: Path, index: Index) -> Session:
+    """A session that installs from it, below a folder that only root passes."""
+    root = tmp_path / "node"
+    root.mkdir(mode=0o700)
+    return Session(root, index.url)
