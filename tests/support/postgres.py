@@ -11,8 +11,9 @@ import subprocess
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from uuid import uuid4
 
@@ -179,6 +180,14 @@ def supabase_server() -> Iterator[PostgresServer]:
 
 SERVERS = {"embedded": embedded_server, "supabase": supabase_server}
 """Every claim about the database holds on both."""
+type Servers = Callable[[str], PostgresServer]
+
+
+@contextmanager
+def shared_servers() -> Iterator[Servers]:
+    """Start a server when it is first asked for; all of them end with the context."""
+    with ExitStack() as started:
+        yield cache(lambda name: started.enter_context(SERVERS[name]()))
 
 
 def install_debian(package: str) -> None:

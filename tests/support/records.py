@@ -9,9 +9,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.engine import Database, _driver_of
 from db.repositories import executions
-from db.repositories.executions import Begun
+from db.repositories.executions import Begun, ExecutionRepository
 from db.repositories.sandboxes import NewSandboxRow, SandboxRepository
-from db.tables import SandboxRow
+from db.tables import ExecutionRow, SandboxRow
+
+BARE = (
+    "SELECT current_user = session_user AS own, pg_backend_pid() AS pid,"
+    " coalesce(current_setting('request.jwt.claims', true), '') AS claims,"
+    " current_setting('lock_timeout') AS lock_timeout,"
+    " (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid())"
+    " AS locks"
+)
+"""What a connection has that nobody has given any rights."""
 
 
 def claims_of(user: UUID) -> dict[str, object]:
@@ -95,3 +104,14 @@ async def ask_bare(
         row = await driver.fetchrow(statement)
     assert row is not None
     return row
+
+
+def soon() -> datetime:
+    """Return an operation's deadline that does not pass in a test."""
+    return datetime.now(UTC) + timedelta(minutes=5)
+
+
+async def get_execution(database: Database, owner: UUID, execution_id: UUID) -> ExecutionRow | None:
+    """Read an execution as its owner."""
+    async with database.tenant_session(claims_of(owner)) as session:
+        return await ExecutionRepository(session).get(execution_id)

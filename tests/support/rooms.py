@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from db.engine import Database
 from db.repositories.running import RunningRepository
-from db.tables import SandboxRow
+from db.tables import ExecutionRow, SandboxRow
 from services.assembly import Assembled, assemble
 from services.entities import (
     CodeToRun,
@@ -20,8 +20,10 @@ from services.entities import (
     Viewer,
     ViewerLimits,
 )
+from services.executor.messages import Event
 from services.settings import ServiceSettings, SessionSettings, TimeSettings
 from tests.support.scripted_executor import ScriptedExecutor
+from tests.support.scripted_sessions import HOLD, ScriptedSession
 
 SECRET_KEY = bytes(range(32))
 INSTANCE = "0123abcd"
@@ -118,3 +120,42 @@ async def until(condition: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(10):
         while not await condition():  # noqa: ASYNC110 # the condition is in a database
             await asyncio.sleep(0.01)
+
+
+def session_of(room: Room) -> ScriptedSession:
+    """Return the one session that there is."""
+    [session] = room.executor.sessions.values()
+    return session
+
+
+def events(updates: list[ExecutionUpdate]) -> list[Event]:
+    """Return what the updates tell."""
+    return [update.event for update in updates]
+
+
+async def a_held_execution(room: Room, sandbox: Sandbox, client: str | None = None) -> str:
+    """Return the id of an execution that runs until it is ended."""
+    stream = room.stream(sandbox, HOLD, client_execution_id=client).source
+    update = await anext(stream)
+    await stream.aclose()  # type: ignore[attr-defined] # a generator
+    return str(update.execution_id)
+
+
+async def recorded(room: Room, update_: ExecutionUpdate) -> ExecutionRow | None:
+    """Return the record of an execution, as the database has it."""
+    async with room.database.service_session() as session:
+        return await session.get(ExecutionRow, update_.execution_id)
+
+
+async def comes_to(room: Room, sandbox: Sandbox, status: str | None) -> str | None:
+    """Wait until a sandbox has this status (None: is gone), and return the reason."""
+    reason = None
+
+    async def holds() -> bool:
+        nonlocal reason
+        row = await room.row(sandbox)
+        reason = None if row is None else row.status_reason
+        return (None if row is None else row.status) == status
+
+    await until(holds)
+    return reason

@@ -27,6 +27,8 @@ from tests.support.stack import Stack, docker
 
 END_SECONDS = 90.0
 """How long anything may take before a test gives up on it."""
+BUSY = "print('up', flush=True)\nwhile True: pass"
+"""Code that runs until it is ended, once it has said so."""
 
 
 @dataclass(frozen=True)
@@ -258,3 +260,19 @@ async def until(condition: Callable[[], Awaitable[bool]], seconds: float = END_S
     async with asyncio.timeout(seconds):
         while not await condition():  # noqa: ASYNC110 # the condition is in another process
             await asyncio.sleep(0.02)
+
+
+async def works_again(desk: Desk, resting: int) -> None:
+    """Check that the next execution runs, and that nothing of an earlier one does."""
+    assert await desk.value("6 * 7") == "42"
+    assert await desk.processes() <= resting
+
+
+def in_plain_words(run: Run) -> str:
+    """Check that a run which did not succeed says why in a sentence, and return it."""
+    failures = (ExecutionStatus.LOST, ExecutionStatus.FAILED, ExecutionStatus.TIMED_OUT)
+    assert run.status in failures, run.events
+    text = run.error.value or run.error.name
+    assert text
+    assert "Traceback" not in text
+    return text

@@ -3,6 +3,8 @@
 from tests.support.api import Api, Json
 
 ENTRIES = "name path kind sizeBytes modifiedAt"
+WAIT = "import os, time\nwhile not os.path.exists({path!r}):\n    time.sleep(0.01)\n"
+"""Code that goes on once a file is there."""
 
 
 async def listed(api: Api, sandbox: str, path: str = ".", **values: object) -> list[Json]:
