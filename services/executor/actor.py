@@ -26,6 +26,7 @@ from services.executor.direct import (
     DirectUnavailableError,
     run_direct,
 )
+from services.executor.disk_watch import watch_disk
 from services.executor.errors import ExecutorError, SandboxStartError
 from services.executor.files import WorkspaceFiles
 from services.executor.interpreter import frames
@@ -52,14 +53,12 @@ from services.executor.session import Session
 from services.executor.storage import SessionStorage
 from services.executor.tool_calls import ToolCalls
 from services.executor.uploads import Uploads
-from services.executor.verdicts import OUT_OF_MEMORY, lost
+from services.executor.verdicts import OUT_OF_MEMORY
 
 logger = logging.getLogger(__name__)
 
 UPLOAD_IDLE_SECONDS = 120.0
 SWEEP_SECONDS = 30.0
-DISK_SECONDS = 1.0
-DISK_FULL = "its files are over the disk limit: delete some"
 MOST_PROCESSES = 1_000_000
 CLEANED_BY_TOOLS = "ray-agents' cleanup_session ended it"
 
@@ -112,7 +111,7 @@ class SandboxExecutor(ToolCalls, StockExecutor):
         await self._listen(storage)
         self._watchers = [
             asyncio.create_task(self._sweep(), name="sweeper"),
-            asyncio.create_task(self._watch_disk(session, storage), name="disk"),
+            asyncio.create_task(watch_disk(storage, session.runner.end_all), name="disk"),
         ]
 
     async def _listen(self, storage: SessionStorage) -> None:
@@ -190,17 +189,10 @@ class SandboxExecutor(ToolCalls, StockExecutor):
         """Drop uploads that nobody goes on with."""
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
-            await asyncio.to_thread(self._require(self._uploads).expire, UPLOAD_IDLE_SECONDS)
-
-    async def _watch_disk(self, session: Session, storage: SessionStorage) -> None:
-        """End code that goes over a limit which the filesystem itself does not hold."""
-        limits = storage.limits
-        while not storage.limited:
-            await asyncio.sleep(DISK_SECONDS)
-            used = await asyncio.to_thread(storage.usage)
-            if used.bytes > limits.disk_bytes or used.files > limits.disk_files:
-                logger.warning("session %s is over its disk limit", self.session_id)
-                await session.runner.end_all(lost(DISK_FULL, name="DiskFull"))
+            try:
+                await asyncio.to_thread(self._require(self._uploads).expire, UPLOAD_IDLE_SECONDS)
+            except OSError:
+                logger.exception("session %s: uploads were not swept", self.session_id)
 
     # The container, as the session needs it.
 
