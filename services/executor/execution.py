@@ -53,6 +53,8 @@ class Execution:
         self.ended = asyncio.Event()
         self.changes = 0
         """Grows with each change of an ended record, so that it is recorded again."""
+        self.recordings = 0
+        """How often it was put off to be recorded again."""
         self._questions: dict[int, int] = {}
         """The code's own numbers of open ones, by their events' numbers."""
         self._asked = 0

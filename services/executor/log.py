@@ -159,12 +159,9 @@ class EventLog:
         ]
         return min(positions, default=None)
 
-    async def writable(self) -> float:
-        """Wait until there is room for more; return the seconds that it took."""
+    async def writable(self) -> None:
+        """Wait until there is room for more."""
         self._evict_if_full()
-        if self._bytes <= self._kept_bytes:
-            return 0.0
-        began = time.monotonic()
         while self._bytes > self._kept_bytes and self._slowest() is not None:
             self._room.clear()
             try:
@@ -173,7 +170,6 @@ class EventLog:
             except TimeoutError:
                 pass
             self._evict_if_full()
-        return time.monotonic() - began
 
     def _evict_if_full(self) -> None:
         if self._bytes > self._kept_bytes:

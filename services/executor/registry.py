@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Collection
+from itertools import islice
 
 from services.executor.errors import QueueFullError, UnknownExecutionError
 from services.executor.execution import Execution
@@ -17,6 +18,9 @@ UNRECORDED_BYTES = 128 * 1024 * 1024
 ENDED_EVENTS_BYTES = 32 * 1024 * 1024
 """Events of ended executions together, for readers that come late."""
 BATCH = 32
+AGAIN_SECONDS = 1.0
+"""After which a record that has changed is given again; each time after twice as long."""
+MOST_AGAIN_SECONDS = 60.0
 
 
 class Registry:
@@ -29,6 +33,8 @@ class Registry:
         self._known: dict[str, Execution] = {}
         self._unrecorded: dict[str, int] = {}
         """Changes of each ended execution that a recorder was told of; -1 for none."""
+        self._due: dict[str, float] = {}
+        """When those that changed after they were recorded are to be given again."""
 
     def find(self, execution_id: str) -> Execution | None:
         """Return the execution, None where it is not known."""
@@ -73,15 +79,23 @@ class Registry:
         """Have an ended execution recorded again: output came after its end."""
         if execution.kind is ExecutionKind.TOOL or execution.id not in self._known:
             return
-        self._unrecorded.setdefault(execution.id, -1)
+        if execution.id not in self._unrecorded:
+            self._unrecorded[execution.id] = -1
+            self._put_off(execution)
 
-    def unended(self) -> list[Execution]:
-        """Return those that are queued or running."""
-        return [execution for execution in self._known.values() if not execution.ended.is_set()]
+    def _put_off(self, execution: Execution) -> None:
+        """Give a record again later, and ever later: a thread may print for hours."""
+        seconds = min(AGAIN_SECONDS * 2**execution.recordings, MOST_AGAIN_SECONDS)
+        execution.recordings += 1
+        loop = asyncio.get_running_loop()
+        self._due[execution.id] = loop.time() + seconds
+        loop.call_later(seconds, self.news.set)
 
     def unrecorded(self) -> tuple[ExecutionRecord, ...]:
         """Return some ended executions that nobody has acknowledged, the oldest first."""
-        batch = list(self._unrecorded)[:BATCH]
+        now = asyncio.get_running_loop().time()
+        due = (known for known in self._unrecorded if self._due.get(known, now) <= now)
+        batch = list(islice(due, BATCH))
         for execution_id in batch:
             self._unrecorded[execution_id] = self._known[execution_id].changes
         return tuple(self._known[execution_id].record() for execution_id in batch)
@@ -94,8 +108,15 @@ class Registry:
         """Forget what is recorded, save where it has changed since it was given."""
         for execution_id in execution_ids:
             given = self._unrecorded.get(execution_id)
-            if given is not None and given == self._known[execution_id].changes:
+            if given is None:
+                continue
+            execution = self._known[execution_id]
+            if given == execution.changes:
                 del self._unrecorded[execution_id]
+                self._due.pop(execution_id, None)
+            elif given >= 0:
+                self._unrecorded[execution_id] = -1
+                self._put_off(execution)
         self._trim()
 
     def _trim(self) -> None:

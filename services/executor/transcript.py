@@ -1,6 +1,7 @@
 """What is kept of an execution for its record: heads, tails, results, within limits."""
 
 import codecs
+import sys
 from dataclasses import dataclass, field
 
 from services.executor.messages import DisplayData
@@ -21,9 +22,11 @@ class HeadTail:
         self._cut = False
         self._head: list[str] = []
         self._head_length = 0
+        self._head_bytes = 0
         self._head_limit = head
         self._tail: list[str] = []
         self._tail_length = 0
+        self._tail_bytes = 0
         self._tail_limit = tail
 
     def add(self, text: str) -> None:
@@ -35,10 +38,12 @@ class HeadTail:
             if len(self._head) > PARTS:
                 self._head = ["".join(self._head)]
             self._head_length += len(part)
+            self._head_bytes += sys.getsizeof(part)
         if not text:
             return
         self._tail.append(text)
         self._tail_length += len(text)
+        self._tail_bytes += sys.getsizeof(text)
         if self._tail_length > 2 * self._tail_limit or len(self._tail) > PARTS:
             self._trim()
 
@@ -49,6 +54,7 @@ class HeadTail:
             tail = tail[-self._tail_limit :]
         self._tail = [tail]
         self._tail_length = len(tail)
+        self._tail_bytes = sys.getsizeof(tail)
 
     @property
     def truncated(self) -> bool:
@@ -57,8 +63,8 @@ class HeadTail:
 
     @property
     def weight(self) -> int:
-        """Characters kept."""
-        return self._head_length + self._tail_length
+        """Bytes of memory that is kept, about: a character takes one to four."""
+        return self._head_bytes + self._tail_bytes
 
     @property
     def text(self) -> str:

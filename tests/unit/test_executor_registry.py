@@ -1,5 +1,8 @@
 """The executions that a session remembers."""
 
+import asyncio
+from itertools import pairwise
+
 import pytest
 
 from services.executor import registry as registry_module
@@ -50,19 +53,52 @@ async def test_an_acknowledgement_before_any_giving_is_none() -> None:
     assert len(registry.unrecorded()) == 1
 
 
-async def test_output_after_the_end_is_recorded_again() -> None:
+async def news(registry: Registry) -> None:
+    """Wait, as a recorder does, until there may be something to record."""
+    registry.news.clear()
+    await registry.news.wait()
+
+
+async def test_output_after_the_end_is_recorded_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """A record that has changed since it was given is given again, with the new text."""
+    monkeypatch.setattr(registry_module, "AGAIN_SECONDS", 0.01)
     registry = Registry()
     execution = ended(registry, "one")
     registry.unrecorded()
     execution.output(OutputStream.STDOUT, b"late")
     registry.changed(execution)
     registry.acknowledge(["one"])
+    at_once = registry.unrecorded()
+    await news(registry)
     [record] = registry.unrecorded()
     registry.acknowledge(["one"])
 
+    assert at_once == ()
     assert record.stdout == "late"
+    assert registry.unrecorded() == registry.all_unrecorded() == ()
+
+
+async def test_output_without_end_is_recorded_ever_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that prints for hours has its record written seldom, and whole at a stop."""
+    monkeypatch.setattr(registry_module, "AGAIN_SECONDS", 0.01)
+    registry = Registry()
+    execution = ended(registry, "one")
+    clock = asyncio.get_running_loop().time
+    given_at: list[float] = []
+    while len(given_at) < 5:
+        execution.output(OutputStream.STDOUT, b".")
+        registry.changed(execution)
+        if registry.unrecorded():
+            given_at.append(clock())
+            registry.acknowledge(["one"])
+        await asyncio.sleep(0.001)
+    execution.output(OutputStream.STDOUT, b"!")
+    registry.changed(execution)
+    gaps = [later - sooner for sooner, later in pairwise(given_at)]
+
+    assert all(gap >= 0.01 * 2**number for number, gap in enumerate(gaps))
     assert registry.unrecorded() == ()
+    assert registry.all_unrecorded()[0].stdout.endswith("!")
 
 
 async def test_tools_leave_no_record() -> None:

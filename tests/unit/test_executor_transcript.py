@@ -3,6 +3,7 @@
 import tracemalloc
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -45,8 +46,21 @@ def test_a_flood_of_text_takes_bounded_memory() -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 
-    assert kept.weight <= 3000 + 1000
+    assert kept.weight <= 5000
     assert peak < 100_000
+
+
+@pytest.mark.parametrize("character", ["x", "é", "\N{EURO SIGN}", "\N{PILE OF POO}"])
+def test_weight_is_memory(character: str) -> None:
+    """What is kept weighs what it takes, which is up to four bytes a character."""
+    kept = HeadTail(100_000, 100_000)
+    tracemalloc.start()
+    for _ in range(300):
+        kept.add(character * 1000)
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert 0.8 * taken < kept.weight < 1.2 * taken
 
 
 @given(st.text(max_size=50), st.data())
