@@ -78,3 +78,7 @@ class ClusterUnavailableError(ExecutorError):
 
 class SandboxStartError(ExecutorError):
     """The session's container or interpreter could not be started; the message says why."""
+
+
+class SandboxSilentError(ExecutorError):
+    """What runs in the container does not answer, or not in time; trying again is safe."""

@@ -2,6 +2,7 @@
 
 import math
 import re
+import signal
 from dataclasses import dataclass
 
 from services.executor.interpreter import frames
@@ -32,6 +33,9 @@ FRAME_BYTES = {
 """What each kind may be long; `SMALL_BYTES` for those not named."""
 NAME_CHARACTERS = 256
 DEPTH = 64
+MOST_COUNTED = 2**31 - 1
+"""GraphQL's `Int` and the database's integers reach no further; code may set any count."""
+MOST_EXIT_CODE = 255
 REQUIREMENTS = 50
 
 
@@ -43,6 +47,15 @@ class Done:
     exit_code: int
     raised: str | None
     execution_count: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """An interpreter ended by itself."""
+
+    run: int
+    exit_code: int
+    """Negative for a signal's number, as `subprocess` has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +98,20 @@ def _parts(body: bytes) -> int:
 def done(payload: Payload) -> Done:
     """Read the end of a cell."""
     raised = payload.get("raised")
+    count = _integer(payload.get("execution_count"), 0)
     return Done(
         run=_integer(payload.get("run"), 0),
         exit_code=_integer(payload.get("exit_code"), 1) & 0xFF,
         raised=_text(raised, NAME_CHARACTERS) if raised is not None else None,
-        execution_count=_integer(payload.get("execution_count"), 0) or None,
+        execution_count=count if 0 < count <= MOST_COUNTED else None,
     )
+
+
+def death(payload: Payload) -> Death:
+    """Read the end of an interpreter."""
+    exit_code = _integer(payload.get("exit_code"), 1)
+    possible = -signal.NSIG < exit_code <= MOST_EXIT_CODE
+    return Death(_integer(payload.get("run"), 0), exit_code if possible else 1)
 
 
 def error(payload: Payload) -> CodeError:

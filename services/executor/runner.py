@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from services.executor import incoming, verdicts
-from services.executor.errors import ExecutorError
+from services.executor.errors import ExecutorError, SandboxSilentError
 from services.executor.execution import Execution, TooManyQuestionsError
 from services.executor.interpreter import frames
 from services.executor.messages import (
@@ -60,8 +60,8 @@ class Runner:
         self._current: Execution | None = None
         self._last: Execution | None = None
         self._run = 0
-        self._state_lost = False
-        """Whether an interpreter ended by itself while none of its executions ran."""
+        self._generation: int | None = None
+        """Of the interpreter that holds the code's state; None while there is none to lose."""
         self._verdict: asyncio.Future[Verdict] | None = None
         self._poked: asyncio.Future[None] | None = None
         self._answers: dict[int, asyncio.Future[frames.Payload]] = {}
@@ -69,10 +69,14 @@ class Runner:
 
     async def run(self, execution: Execution, request: ExecuteRequest, *, shell: bool) -> None:
         """Run to the end; every end is told to the execution, none is raised."""
+        ending = self._verdict = asyncio.get_running_loop().create_future()
         try:
             await self.supervision.ensure()
         except ExecutorError as error:
-            execution.finish(verdicts.lost(error.message.rstrip("."), name="SandboxNotStarted"))
+            self.conclude(verdicts.lost(error.message.rstrip("."), name="SandboxNotStarted"))
+        if ending.done():
+            # Ended before it began, by a stop perhaps: its code is not to run any more.
+            execution.finish(ending.result())
             return
         self._run += 1
         # Before all else, for the sandbox has the longest way to go.
@@ -87,11 +91,10 @@ class Runner:
             },
         )
         self._current = execution
-        self._verdict = asyncio.get_running_loop().create_future()
         execution.start()
         watch = asyncio.create_task(self._watch_memory(), name="memory")
         try:
-            verdict = await self._await_verdict(execution, request.timeout_seconds)
+            verdict = await self._await_verdict(execution, ending, request.timeout_seconds)
         finally:
             watch.cancel()
             self._current, self._last = None, execution
@@ -130,9 +133,10 @@ class Runner:
         except ExecutorError as error:
             logger.warning("no interpreter after an execution: %s", error)
 
-    async def _await_verdict(self, execution: Execution, limit: float) -> Verdict:
+    async def _await_verdict(
+        self, execution: Execution, verdict: asyncio.Future[Verdict], limit: float
+    ) -> Verdict:
         """Wait for the end, at the latest for the limit of time or an interrupt's grace."""
-        verdict = self._require_verdict()
         interrupted_at: float | None = None
         while True:
             self._poked = asyncio.get_running_loop().create_future()
@@ -157,12 +161,6 @@ class Runner:
         if self._poked is not None and not self._poked.done():
             self._poked.set_result(None)
 
-    def _require_verdict(self) -> asyncio.Future[Verdict]:
-        if self._verdict is None:
-            msg = "no execution runs"
-            raise RuntimeError(msg)
-        return self._verdict
-
     def interrupt(self, execution: Execution) -> None:
         """Raise KeyboardInterrupt in the execution, once it runs; end it after a grace."""
         execution.interrupted = True
@@ -173,6 +171,7 @@ class Runner:
         """Code does not end by itself: end every process of the sandbox."""
         execution.log.hurry()
         await self.supervision.replace()
+        self._generation = None
         if interrupted:
             return verdicts.interrupted(restarted=True)
         unanswered = execution.unanswered_seconds
@@ -187,11 +186,13 @@ class Runner:
         if self._current is not None:
             self._current.log.hurry()
         self._verdict.set_result(verdict)
+        self._generation = None
         return True
 
     async def restart(self) -> None:
         """Have a fresh interpreter; what runs ends INTERRUPTED."""
         await self.end_all(verdicts.interrupted(restarted=True))
+        self._generation = None
         await self.supervision.ensure()
 
     def answer(self, number: int, text: str) -> None:
@@ -200,13 +201,23 @@ class Runner:
         self._poke()
 
     async def ask(self, command: int, reply: int, seconds: float) -> frames.Payload:
-        """Ask the supervisor something; raises `TimeoutError`."""
+        """Ask the supervisor something, bringing one up where there is none.
+
+        Raises `SandboxStartError`, `SandboxSilentError`.
+        """
+        await self.supervision.ensure()
         future = self._answers.get(reply)
-        if future is None or future.done():
+        if future is None:
             future = self._answers[reply] = asyncio.get_running_loop().create_future()
             self.supervision.send(command, {})
-        async with asyncio.timeout(seconds):
-            return await asyncio.shield(future)
+        try:
+            async with asyncio.timeout(seconds):
+                return await asyncio.shield(future)
+        except TimeoutError:
+            # The next who asks sends the question anew.
+            self._answers.pop(reply, None)
+            msg = f"The sandbox did not answer within {seconds:.0f} s: try again, or restart it."
+            raise SandboxSilentError(msg) from None
 
     async def on_frame(self, kind: int, body: bytes) -> None:
         """Take one frame; waits while the execution's readers have to catch up."""
@@ -224,7 +235,7 @@ class Runner:
         elif kind == frames.DISPLAY:
             execution.display(incoming.display(body), incoming.weigh(body))
         elif kind == frames.DIED:
-            await self._on_died(incoming.read(kind, body))
+            await self._on_died(incoming.death(incoming.read(kind, body)))
         elif execution is self._current:
             self._on_control(execution, kind, incoming.read(kind, body))
         if execution is self._current:
@@ -264,6 +275,8 @@ class Runner:
         except TooManyQuestionsError as error:
             refusal = {"number": question.number, "refused": str(error)}
             self.supervision.send(frames.INPUT, refusal)
+        # The time that questions may wait counts from now on, and is shorter than the code's.
+        self._poke()
 
     def _on_done(self, execution: Execution, done: incoming.Done) -> None:
         if done.run != self._run:
@@ -276,19 +289,18 @@ class Runner:
         elif done.exit_code and error is None:
             error = CodeError("SystemExit", str(done.exit_code), "")
         if self._verdict is not None and not self._verdict.done():
-            restarted, self._state_lost = self._state_lost, False
+            before, self._generation = self._generation, self.supervision.generation
+            restarted = before not in {None, self._generation}
             self._verdict.set_result(Verdict(status, done.exit_code, error, restarted))
 
-    async def _on_died(self, payload: frames.Payload) -> None:
-        if self._current is None or payload.get("run") != self._run:
+    async def _on_died(self, death: incoming.Death) -> None:
+        if self._current is None or death.run != self._run:
             # Between executions, or as this one was under way: it runs in the next interpreter.
-            self._state_lost = True
             return
-        exit_code = payload.get("exit_code")
         if await asyncio.to_thread(self._container.ran_out_of_memory):
             self.conclude(verdicts.lost(OUT_OF_MEMORY, name="OutOfMemory"))
         else:
-            self.conclude(verdicts.died(exit_code))
+            self.conclude(verdicts.died(death.exit_code))
 
     async def _on_install(self, execution: Execution, wish: incoming.Install) -> None:
         failure: str | None = TOO_MANY_INSTALLS
@@ -297,6 +309,9 @@ class Runner:
             execution.stopwatch.pause()
             try:
                 failure = await self._install(execution, wish)
+            except Exception:
+                logger.exception("an installation by %s failed on our side", execution.id)
+                failure = "a fault of the service, told in its log"
             finally:
                 execution.stopwatch.resume()
         self.supervision.send(
@@ -307,7 +322,15 @@ class Runner:
     def on_death(self, reason: str) -> None:
         """The stream ended by itself: what ran is lost."""
         logger.warning("the sandbox died: %s", reason)
-        self.conclude(verdicts.lost(reason))
+        silent = SandboxSilentError("The sandbox ended before it answered: try again.")
+        for future in self._answers.values():
+            if not future.done():
+                future.set_exception(silent)
+                # Whoever asked may have gone.
+                future.exception()
+        self._answers.clear()
+        if self._current is not None:
+            self.conclude(verdicts.lost(reason))
 
     async def aclose(self) -> None:
         """End the interpreter and whatever waits for it; idempotent."""

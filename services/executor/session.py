@@ -125,6 +125,9 @@ class Session:
             self._current = execution
             try:
                 await self._runner.run(execution, request, shell=shell)
+            except asyncio.CancelledError:
+                execution.finish(self._stopped_verdict())
+                raise
             except Exception:
                 logger.exception("execution %s failed on our side", execution.id)
                 execution.finish(verdicts.lost("a fault of the service, told in its log"))
@@ -193,6 +196,9 @@ class Session:
             await current.ended.wait()
         self.touch()
 
+    def _stopped_verdict(self) -> Verdict:
+        return verdicts.lost(self.stopped_reason or "it was stopped", name="SandboxStopped")
+
     def _clear_queue(self, verdict: Verdict) -> None:
         while self._queue:
             execution, _, _ = self._queue.popleft()
@@ -224,7 +230,7 @@ class Session:
                 execution, request.requirements, upgrade=request.upgrade, survey=self._survey
             )
         except asyncio.CancelledError:
-            verdict = verdicts.lost(self.stopped_reason or "it was stopped")
+            verdict = self._stopped_verdict()
         except Exception:
             logger.exception("installation %s failed on our side", execution.id)
         finally:
@@ -281,7 +287,7 @@ class Session:
         """End everything that runs inside; return all that is unrecorded. Idempotent."""
         if self.stopped_reason is None:
             self.stopped_reason = reason
-        verdict = verdicts.lost(reason, name="SandboxStopped")
+        verdict = self._stopped_verdict()
         self._clear_queue(verdict)
         self._runner.conclude(verdict)
         for task in list(self._installs):

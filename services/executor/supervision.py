@@ -16,6 +16,7 @@ READY_SECONDS = 3.0
 START_SECONDS = 30.0
 WATCH_SECONDS = 60.0
 WATCH_PAUSE_SECONDS = 1.0
+NO_INTERPRETER = "its interpreter ended and no other came"
 LAST_WORDS_SECONDS = 0.1
 """How long the stream of a container that ended may take to say so itself."""
 
@@ -67,13 +68,22 @@ class Supervision:
         self._pump: asyncio.Task[None] | None = None
         self._guard: asyncio.Task[None] | None = None
         self._ready = asyncio.Event()
+        self._over = asyncio.Event()
+        """The link's stream has ended: nothing will come from it any more."""
+        self.generation = 0
+        """Grows with each interpreter, in whatever container."""
         self._lock = asyncio.Lock()
-        self._ending = False
+        self._closed = False
 
     @property
     def alive(self) -> bool:
         """Whether there is an interpreter to send to."""
-        return self._link is not None and self._ready.is_set()
+        return self._link is not None and self._ready.is_set() and not self._over.is_set()
+
+    @property
+    def busy(self) -> bool:
+        """Whether an interpreter is being brought up, replaced or buried."""
+        return self._lock.locked()
 
     async def ensure(self) -> bool:
         """Bring container and interpreter up; return whether they had to be.
@@ -83,26 +93,28 @@ class Supervision:
         if self.alive:
             return False
         async with self._lock:
+            if self._closed:
+                raise SandboxStartError("The session is over.")
             if await self._is_ready(READY_SECONDS):
                 return False
             if self._link is not None:
                 # It said that its interpreter was dead, and then nothing: who knows what runs.
                 self._link.abort()
-                await self._drop_link()
-                await asyncio.to_thread(self._container.kill)
+                await self._bury(self._link, None if self._over.is_set() else NO_INTERPRETER)
             await asyncio.to_thread(self._container.ensure)
             await self._connect()
         return True
 
     async def _is_ready(self, seconds: float) -> bool:
         """Give an interpreter that is being forked its moment."""
-        if self._link is None:
+        if self._link is None or self._over.is_set():
             return False
+        told = [asyncio.create_task(event.wait()) for event in (self._ready, self._over)]
         try:
-            async with asyncio.timeout(seconds):
-                await self._ready.wait()
-        except TimeoutError:
-            return False
+            await asyncio.wait(told, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for waiting in told:
+                waiting.cancel()
         return self.alive
 
     async def _connect(self) -> None:
@@ -113,13 +125,15 @@ class Supervision:
             await asyncio.to_thread(self._container.kill)
             msg = f"The interpreter did not answer within {START_SECONDS:.0f} s of its start."
             raise SandboxStartError(msg) from error
+        self._over.clear()
         self._ready.set()
+        self.generation += 1
         self._pump = asyncio.create_task(self._read(self._link), name="pump")
         self._guard = asyncio.create_task(self._watch(self._link), name="guard")
 
     def send(self, kind: int, payload: frames.Payload) -> None:
         """Send a frame to the supervisor; without one, it is of no use and dropped."""
-        if self._link is not None:
+        if self._link is not None and not self._over.is_set():
             self._link.send(kind, payload)
 
     async def _watch(self, link: Link) -> None:
@@ -135,34 +149,52 @@ class Supervision:
     async def _read(self, link: Link) -> None:
         broken: str | None = None
         async for kind, body in link.frames():
-            if kind == frames.READY:
-                self._ready.set()
-            elif kind == frames.DIED:
-                self._ready.clear()
-            try:
-                await self._listener.on_frame(kind, body)
-            except frames.FrameError as error:
-                logger.warning("a frame from the sandbox is not one: %s", error)
-                broken = f"what came out of it could not be read ({error})"
+            broken = await self._take(kind, body)
+            if broken is not None:
                 await asyncio.to_thread(self._container.kill)
                 break
+        if self._link is not link:
+            return
         self._ready.clear()
-        self._link = None
-        await link.aclose()
-        if not self._ending:
-            if link.errors:
-                logger.warning("the supervisor's last words: %s", link.errors)
-            await self._end_what_is_left(broken)
-
-    async def _end_what_is_left(self, reason: str | None) -> None:
-        """End what the code has left running: without a supervisor nobody inside does."""
+        self._over.set()
+        # Whoever wants an interpreter waits until nothing of the old one is left: it must not
+        # be the new one's container that is ended here.
         async with self._lock:
-            if reason is None:
-                reason = await asyncio.to_thread(self._container.cause_of_death)
-            try:
-                await asyncio.to_thread(self._container.kill)
-            finally:
-                self._listener.on_death(reason)
+            if self._link is link:
+                await self._bury(link, broken)
+
+    async def _take(self, kind: int, body: bytes) -> str | None:
+        """Hand a frame on; return what is wrong with the sandbox where it is not one."""
+        if kind == frames.READY:
+            self.generation += 1
+            self._ready.set()
+        elif kind == frames.DIED:
+            self._ready.clear()
+        try:
+            await self._listener.on_frame(kind, body)
+        except frames.FrameError as error:
+            logger.warning("a frame from the sandbox is not one: %s", error)
+            return f"what came out of it could not be read ({error})"
+        except Exception:
+            logger.exception("a frame from the sandbox was not borne")
+            return "what came out of it met a fault of the service, told in its log"
+        return None
+
+    async def _bury(self, link: Link, reason: str | None) -> None:
+        """End what the code has left running: without a supervisor nobody inside does."""
+        self._link = self._pump = None
+        self._ready.clear()
+        if self._guard is not None:
+            self._guard.cancel()
+        await link.aclose()
+        if link.errors:
+            logger.warning("the supervisor's last words: %s", link.errors)
+        if reason is None:
+            reason = await asyncio.to_thread(self._container.cause_of_death)
+        try:
+            await asyncio.to_thread(self._container.kill)
+        finally:
+            self._listener.on_death(reason)
 
     async def replace(self) -> None:
         """End every process of the sandbox; a fresh interpreter may come with that.
@@ -182,22 +214,19 @@ class Supervision:
             await asyncio.to_thread(self._container.kill)
 
     async def _drop_link(self) -> None:
-        self._ending = True
-        try:
-            link, self._link = self._link, None
-            pump, self._pump = self._pump, None
-            if self._guard is not None:
-                self._guard.cancel()
-            self._ready.clear()
-            if link is not None:
-                await link.aclose()
-            if pump is not None and pump is not asyncio.current_task():
-                pump.cancel()
-                await asyncio.gather(pump, return_exceptions=True)
-        finally:
-            self._ending = False
+        link, self._link = self._link, None
+        pump, self._pump = self._pump, None
+        if self._guard is not None:
+            self._guard.cancel()
+        self._ready.clear()
+        if link is not None:
+            await link.aclose()
+        if pump is not None:
+            pump.cancel()
+            await asyncio.gather(pump, return_exceptions=True)
 
     async def aclose(self) -> None:
-        """Close the stream, at which the supervisor ends everything; idempotent."""
+        """Close the stream, at which the supervisor ends everything, for good; idempotent."""
+        self._closed = True
         async with self._lock:
             await self._drop_link()

@@ -47,9 +47,11 @@ def ignored(seconds: float) -> Verdict:
     )
 
 
-def died(exit_code: object) -> Verdict:
-    """Judge an interpreter that ended by itself; the code's own doing, mostly."""
-    code = exit_code if isinstance(exit_code, int) else 1
+def died(code: int) -> Verdict:
+    """Judge an interpreter that ended by itself; the code's own doing, mostly.
+
+    `code` is its exit code, or minus the signal that ended it.
+    """
     if code >= 0:
         status = ExecutionStatus.FAILED if code else ExecutionStatus.SUCCEEDED
         message = f"The code ended the interpreter with exit code {code}; its state is gone."

@@ -62,10 +62,12 @@ async def test_a_container_ended_while_idle(
     code = "print('x' in globals(), open('kept.txt').read())"
     async with asyncio.timeout(ENDED_AT_MOST_SECONDS):
         run = await api.run(sandbox, code)
+        told = run.finished["interpreterRestarted"]
         if run.status == "LOST":
             assert "from outside" in run.error["value"]
             run = await api.run(sandbox, code)
 
+    assert told
     assert (run.status, run.stdout) == ("SUCCEEDED", "False kept\n"), run.events
     assert len(containers(sandbox)) == 1
 

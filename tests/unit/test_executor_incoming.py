@@ -40,6 +40,20 @@ def shown(payload: object) -> DisplayData:
     return incoming.display(json.dumps(payload).encode())
 
 
+@pytest.mark.parametrize("count", [0, -1, 2**31, 2**53, 2**64, True, "1", None])
+def test_counts_that_nothing_could_hold_are_none(count: object) -> None:
+    """Code may set any execution count; one that GraphQL and the database lack is none."""
+    assert incoming.done({"execution_count": count}).execution_count is None
+    assert incoming.done({"execution_count": 2**31 - 1}).execution_count == 2**31 - 1
+
+
+@pytest.mark.parametrize("code", [-65, -(2**31), 256, 2**40, "9", None, 1.5])
+def test_exit_codes_that_no_process_has_are_one(code: object) -> None:
+    """A signal's number or a byte is believed of an interpreter's end; all else is 1."""
+    assert incoming.death({"exit_code": code}).exit_code == 1
+    assert [incoming.death({"exit_code": each}).exit_code for each in (-9, 0, 255)] == [-9, 0, 255]
+
+
 @settings(max_examples=400)
 @given(st.dictionaries(st.sampled_from(NAMES), ANYTHING))
 def test_no_payload_is_too_strange(payload: dict[str, Any]) -> None:
@@ -54,6 +68,8 @@ def test_no_payload_is_too_strange(payload: dict[str, Any]) -> None:
     ]
 
     assert 0 <= done.exit_code <= 255
+    assert done.execution_count is None or 0 < done.execution_count < 2**31
+    assert -65 < incoming.death(payload).exit_code <= 255
     assert isinstance(done.run, int)
     assert isinstance(incoming.ask(payload).password, bool)
     for one in read:
