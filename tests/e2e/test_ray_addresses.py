@@ -22,7 +22,9 @@ def address(stack: Stack, form: str) -> dict[str, str]:
     return named | ray_token(stack)
 
 
-@pytest.mark.parametrize("form", ["auto", "host:port", "ray://"])
+@pytest.mark.parametrize(
+    "form", ["auto", pytest.param("host:port", marks=pytest.mark.long), "ray://"]
+)
 async def test_code_runs_over_every_form_of_address(
     stack: Stack, tmp_path: Path, form: str
 ) -> None:

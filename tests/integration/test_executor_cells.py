@@ -9,6 +9,7 @@ from tests.support.sessions import Desk, Lab
 from tests.support.stack import Stack
 
 MIB = 1024 * 1024
+PRINTED = 560
 CELLS = 20_000
 COMPARE = """
 import json, random, sys
@@ -76,12 +77,14 @@ def test_a_plain_cell_is_what_ipython_would_make_of_it(stack: Stack) -> None:
 async def test_nothing_shown_is_kept_in_the_sandbox(lab: Lab) -> None:
     """More than the memory is printed, bit by bit; figures and tracebacks leave no copy."""
     desk = await lab.start()
-    flood = await desk.run(f"for _ in range(700):\n    print('x' * {MIB})", timeout_seconds=120)
+    flood = await desk.run(
+        f"for _ in range({PRINTED}):\n    print('x' * {MIB})", timeout_seconds=120
+    )
     await desk.run("import numpy\nnumpy.zeros(3)")
     await desk.run("1 / 0")
     await desk.run("display('shown')")
 
-    assert len(flood.succeeded().stdout) + flood.dropped == 700 * (MIB + 1)
+    assert len(flood.succeeded().stdout) + flood.dropped == PRINTED * (MIB + 1)
     assert await desk.value("dict(get_ipython().history_manager.outputs)") == "{}"
     assert await kept_tracebacks(desk) == "0"
 

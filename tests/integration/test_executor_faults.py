@@ -7,8 +7,6 @@ from tests.support.sessions import Desk, Lab, in_plain_words, works_again
 from tests.support.stack import docker
 
 LOST, FAILED = ExecutionStatus.LOST, ExecutionStatus.FAILED
-# Bombs and floods: what runs beside them waits for longer than it bears.
-pytestmark = pytest.mark.alone
 
 
 @pytest.mark.parametrize(
@@ -155,6 +153,7 @@ async def test_the_end_is_not_told_for_a_later_execution(desk: Desk) -> None:
     await desk.executor.restart(desk.id)
 
 
+@pytest.mark.alone
 async def test_children_that_return_into_the_callers_frame(desk: Desk, resting: int) -> None:
     """Forked copies send no frame, read none, run no later cell, and end with the execution."""
     code = """

@@ -190,6 +190,7 @@ async def test_an_unknown_package(session: Session) -> None:
     assert "spelling" in raised.value.message
 
 
+@pytest.mark.long
 async def test_an_index_that_does_not_answer(session: Session) -> None:
     """Where the index can't be reached, that is what is said."""
     session.index_url = "http://127.0.0.1:9/simple"

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -95,29 +95,38 @@ def containers() -> str:
     return Engine().docker("ps", "--all", "--quiet", "--no-trunc")
 
 
+def terminate(process: subprocess.Popen[bytes]) -> None:
+    """End it as a service manager does."""
+    process.terminate()
+
+
+def press_ctrl_c(process: subprocess.Popen[bytes]) -> None:
+    """End it as a terminal does, which sends the signal to all in the foreground."""
+    os.killpg(process.pid, signal.SIGINT)
+
+
 @pytest.mark.timeout(600)
-def test_the_api_ends_and_the_rest_stays(layout: Layout, tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", [terminate, pytest.param(press_ctrl_c, marks=pytest.mark.long)])
+def test_the_api_ends_and_the_rest_stays(
+    layout: Layout, tmp_path: Path, end: Callable[[subprocess.Popen[bytes]], None]
+) -> None:
     """SIGTERM and Ctrl-C end the API in order; Ray and Postgres go on, for the next run."""
-    port, log = free_port(), tmp_path / "log"
-    clusters = []
-    for ctrl_c in (False, True):
-        process = serve(layout, port, log)
-        (server,) = api.find(layout)
-        assert server == layout.read_state("api")["pid"]
+    log = tmp_path / "log"
+    process = serve(layout, free_port(), log)
+    (server,) = api.find(layout)
+    known = layout.read_state("api")["pid"]
+    end(process)
+    process.wait(STOP_SECONDS)
+    cluster = head.read(layout)
+    again = make("setup", layout)
 
-        if ctrl_c:
-            # A terminal sends it to all in the foreground.
-            os.killpg(process.pid, signal.SIGINT)
-        else:
-            process.terminate()
-        process.wait(STOP_SECONDS)
-
-        assert api.find(layout) == []
-        assert "Finished server process" in log.read_text()
-        clusters.append(head.read(layout))
-    assert clusters[0] is not None
-    assert clusters[0] == clusters[1]
-    assert clusters[0].answers()
+    assert server == known
+    assert api.find(layout) == []
+    assert "Finished server process" in log.read_text()
+    assert cluster is not None
+    assert cluster.answers()
+    assert again.returncode == 0, again.stderr
+    assert head.read(layout) == cluster
 
 
 @pytest.mark.timeout(600)
