@@ -83,6 +83,11 @@ class PageSize:
     executions: int
     large_bytes: int
 
+    @classmethod
+    def of(cls, rows: Sequence[ExecutionRow]) -> "PageSize":
+        """Measure rows that have been read whole."""
+        return cls(len(rows), sum(len(getattr(row, name)) for row in rows for name in LARGE))
+
 
 class ExecutionRepository:
     """Reads what row-level security shows of the executions, and adds to it."""
@@ -134,13 +139,18 @@ class ExecutionRepository:
         )
         return Slice.of(found.all(), first)
 
+    async def size(self, execution_id: UUID) -> PageSize:
+        """Measure what `get` would return, as `page_size` does."""
+        statement = select(_large_bytes()).where(col(ExecutionRow.id) == execution_id)
+        found = await self._session.scalar(statement)
+        return PageSize(0, 0) if found is None else PageSize(1, found)
+
     async def page_size(
         self, sandbox_id: UUID, first: int, after: Position | None = None
     ) -> PageSize:
         """Measure what `page` would return, without reading it: Postgres keeps the lengths."""
-        lengths = [func.octet_length(getattr(ExecutionRow, name)) for name in LARGE]
         page = (
-            select(sum(lengths, literal(0)).label("bytes"))
+            select(_large_bytes().label("bytes"))
             .where(*_older(sandbox_id, after))
             .order_by(*NEWEST_FIRST)
             .limit(first)
@@ -179,6 +189,10 @@ class ExecutionRepository:
             .distinct()
         )
         return frozenset(found)
+
+
+def _large_bytes() -> ColumnElement[int]:
+    return sum((func.octet_length(getattr(ExecutionRow, name)) for name in LARGE), literal(0))
 
 
 def _older(sandbox_id: UUID, after: Position | None) -> list[ColumnElement[bool]]:

@@ -155,9 +155,19 @@ class StubExecutions:
     calls: list[str] = field(default_factory=list)
     closing: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def get(self, _viewer: entities.Viewer, execution_id: str) -> entities.Execution | None:
+    async def get(
+        self, _viewer: entities.Viewer, execution_id: str, _budget: ReadBudget | None = None
+    ) -> entities.Execution | None:
         """Look for the one it knows."""
+        self.calls.append("get")
         return self.record if str(self.record.id) == execution_id else None
+
+    async def outline(
+        self, _viewer: entities.Viewer, execution_id: str, _budget: ReadBudget | None = None
+    ) -> entities.ExecutionOutline | None:
+        """Look for the one it knows, without what is large."""
+        self.calls.append("outline")
+        return outline(self.record) if str(self.record.id) == execution_id else None
 
     async def page(
         self,
@@ -177,6 +187,7 @@ class StubExecutions:
         _sandbox_id: entities.SandboxId,
         _first: int,
         _after: str | None,
+        _budget: ReadBudget | None = None,
     ) -> entities.Page[entities.ExecutionOutline]:
         """Give the one it knows, without what is large."""
         self.calls.append("outlines")
