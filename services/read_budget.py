@@ -45,6 +45,10 @@ class ReadBudget:
         shared._where = {**self._where, **where}
         return shared
 
+    def renew(self) -> None:
+        """Begin anew: each event of a subscription is an answer of its own."""
+        self._meter.taken = 0
+
     def take(self, size: PageSize, hint: str = FEWER) -> None:
         """Take so many bytes; the first execution of an operation always passes.
 
