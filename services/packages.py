@@ -25,7 +25,7 @@ from services.execution_checks import check_install
 from services.executor.errors import ExecutorError
 from services.executor.interface import Executor
 from services.executor.messages import Finished, InstalledPackage
-from services.ledger import ANY_VERSION, Ledger, pairs_of
+from services.ledger import Ledger, pairs_of
 from services.read_budget import ReadBudget
 from services.runner import Runner
 from services.submitter import Order
@@ -99,14 +99,11 @@ class PackageService:
         if row.status != SandboxStatus.RUNNING or row.session_id is None:
             return None
         try:
-            # Nothing is acknowledged: that is the recorder's.
             async with asyncio.timeout(LIVE_SECONDS):
-                collected = await self._executor.collect(
-                    row.session_id, (), ANY_VERSION, wait_seconds=0
-                )
+                state = await self._executor.state(row.session_id)
         except (ExecutorError, TimeoutError):
             return None
-        return collected.packages
+        return state.packages
 
 
 def _order(wanted: PackagesToInstall) -> Order:

@@ -13,9 +13,8 @@ from services.entities import SandboxStatus
 from services.errors import ServiceError
 from services.executor.errors import ExecutorError, SessionGoneError
 from services.executor.interface import Executor
-from services.executor.messages import Collected
+from services.executor.messages import SessionState
 from services.expiry import Expiry, expiry
-from services.ledger import ANY_VERSION
 from services.losses import Losses
 from services.operations import Operations
 from services.stopper import Ending, Stopper
@@ -84,16 +83,13 @@ class Reaper:
         if row.session_id is None:
             return None
         try:
-            # Nothing is acknowledged: that is the recorder's.
-            collected = await self._executor.collect(
-                row.session_id, (), ANY_VERSION, wait_seconds=0
-            )
+            state = await self._executor.state(row.session_id)
         except SessionGoneError:
             await self._losses.session_gone(row.session_id)
             return None
         except ExecutorError:
             return None
-        return _due(row, collected)
+        return _due(row, state)
 
 
 def _is_due(row: SandboxRow, *, busy: bool) -> bool:
@@ -101,8 +97,8 @@ def _is_due(row: SandboxRow, *, busy: bool) -> bool:
     return ends is not None and ends.at <= datetime.now(UTC)
 
 
-def _due(row: SandboxRow, collected: Collected) -> Expiry | None:
-    ends = _expiry(row, moment(collected.last_active_at), busy=collected.busy)
+def _due(row: SandboxRow, state: SessionState) -> Expiry | None:
+    ends = _expiry(row, moment(state.last_active_at), busy=state.busy)
     return ends if ends is not None and ends.at <= datetime.now(UTC) else None
 
 

@@ -13,7 +13,7 @@ from services.errors import ServiceError, ServiceUnavailableError
 from services.executor.errors import ExecutorError, SessionGoneError
 from services.executor.interface import Executor
 from services.executor.messages import Collected
-from services.ledger import ANY_VERSION, ends_of, pairs_of
+from services.ledger import ends_of, pairs_of
 from services.losses import Losses
 from services.nudges import Nudges
 from services.operations import Operations
@@ -26,6 +26,8 @@ COLLECT_SECONDS = 5.0
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 5.0
 ACTIVITY_STEP = timedelta(seconds=1)
+ANY_VERSION = -1
+"""Older than every version of a session's package list, so that `collect` gives it."""
 
 _log = structlog.get_logger(__name__)
 

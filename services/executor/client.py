@@ -31,6 +31,7 @@ from services.executor.messages import (
     InstallRequest,
     SessionInfo,
     SessionSpec,
+    SessionState,
     SessionStats,
     SessionTrace,
 )
@@ -253,13 +254,13 @@ class RayExecutor:
             msg = "The sandbox's session is not there any more."
             raise SessionGoneError(msg)
         try:
-            return await cluster.answer(getattr(handle, method).remote(*arguments), seconds)
+            return await cluster.answer(_method(handle, method).remote(*arguments), seconds)
         except SessionGoneError:
             self._handles.pop(session_id, None)
             successor = await self._find(session_id)
             if successor is None or cluster.same_actor(successor, handle):
                 raise
-        return await cluster.answer(getattr(successor, method).remote(*arguments), seconds)
+        return await cluster.answer(_method(successor, method).remote(*arguments), seconds)
 
     async def execute(self, session_id: str, request: ExecuteRequest) -> EventBatch:
         """Queue code, or attach to it; return its first events."""
@@ -351,6 +352,11 @@ class RayExecutor:
         )
         return collected
 
+    async def state(self, session_id: str) -> SessionState:
+        """Ask what it has and does now."""
+        state: SessionState = await self._call(session_id, CALL_SECONDS, "state")
+        return state
+
     async def stats(self, session_id: str) -> SessionStats:
         """Read the session's statistics."""
         stats: SessionStats = await self._call(session_id, CALL_SECONDS, "stats")
@@ -439,6 +445,15 @@ class RayExecutor:
         if not alive:
             msg = "The cluster has no node that is alive."
             raise ClusterUnavailableError(msg)
+
+
+def _method(handle: Any, name: str) -> Any:  # noqa: ANN401
+    """Return an actor's method; one of another version may not have it, until its next start."""
+    if not hasattr(handle, name):
+        raise ClusterUnavailableError(
+            "The sandbox's session is of another version: stop the sandbox and start it again."
+        )
+    return getattr(handle, name)
 
 
 def _name(session_id: str) -> str:

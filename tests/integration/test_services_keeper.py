@@ -13,7 +13,7 @@ from services.keeper import Keeper
 from services.leases import Lease
 from services.transactions import Transactions
 from tests.support.postgres import PostgresServer, embedded_server
-from tests.support.rooms import Room, comes_to, recorded, room_in, session_of, until
+from tests.support.rooms import Room, comes_to, make_older, recorded, room_in, session_of, until
 from tests.support.scripted_sessions import HOLD
 
 
@@ -150,6 +150,21 @@ async def test_installed_packages_are_recorded_and_listed_at_once(kept: Room) ->
     assert installed.execution.code == "six\nattrs"
     assert installed.packages == [Package("attrs", "1"), Package("six", "1")]
     assert listed == installed.packages
+
+
+async def test_only_the_recorder_collects(room: Room) -> None:
+    """Listing, installing and reaping leave what is unrecorded to it."""
+    idle = await room.running()
+    await make_older(room, idle, 3601)
+    await room.services.reaper.reap()
+    reason = await comes_to(room, idle, "STOPPED")
+    sandbox = await room.running()
+    await room.services.packages.install(room.viewer, PackagesToInstall(str(sandbox.id), ["six"]))
+    listed = await room.services.packages.list(room.viewer, sandbox.id)
+
+    assert reason == "idle for 3600 s"
+    assert listed == [Package("six", "1")]
+    assert room.executor.calls["collect"] == 0
 
 
 async def test_one_process_keeps_house_at_a_time(database: Database) -> None:

@@ -9,11 +9,11 @@ import pytest
 from sqlmodel import col, update
 
 from db.engine import Database
-from db.tables import ExecutionRow, SandboxRow
+from db.tables import ExecutionRow
 from services.entities import NewSandbox, Sandbox, SandboxChanges
 from services.executor.errors import ClusterUnavailableError
 from tests.support.postgres import Servers
-from tests.support.rooms import Room, comes_to, recorded, session_of, until
+from tests.support.rooms import Room, comes_to, make_older, recorded, session_of, until
 from tests.support.scripted_sessions import HOLD
 
 
@@ -31,21 +31,6 @@ async def is_watched(room: Room) -> None:
         return room.executor.calls["collect"] >= 2
 
     await until(holds)
-
-
-async def make_older(room: Room, sandbox: Sandbox, seconds: float) -> None:
-    """Have a sandbox been started, and used last, so long before."""
-    span = timedelta(seconds=seconds)
-    async with room.database.service_session() as session:
-        await session.exec(
-            update(SandboxRow)
-            .where(col(SandboxRow.id) == sandbox.id)
-            .values(
-                started_at=col(SandboxRow.started_at) - span,
-                last_active_at=col(SandboxRow.last_active_at) - span,
-            )
-        )
-    session_of(room).last_active_at -= seconds
 
 
 async def test_an_idle_sandbox_is_stopped_with_the_reason(kept: Room) -> None:
