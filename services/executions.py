@@ -24,6 +24,7 @@ from services.entities import (
 )
 from services.errors import ConflictError, NotFoundError, ServiceUnavailableError
 from services.execution_checks import check_code, check_input_text
+from services.execution_events import is_told
 from services.executor.errors import (
     ExecutorError,
     NotWaitingError,
@@ -146,8 +147,7 @@ class ExecutionService:
         """Yield the events of an execution, running or ended, after `after`."""
         check_seq(after)
         row = await self._need(viewer, execution_id, ReadBudget())
-        record = record_of(row)
-        if record.status.ended and record.last_seq and after >= record.last_seq:
+        if is_told(record_of(row), after):
             return
         reading = Reading(submission_of(row), uuid4().hex, after)
         async with aclosing(self._feed.read(viewer, reading)) as updates:
