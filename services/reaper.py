@@ -3,14 +3,11 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 
-import structlog
-
 from db.repositories.running import RunningRepository
 from db.tables import SandboxRow
 from services.conversion import moment
-from services.duty import repeat
+from services.duty import logged, repeat
 from services.entities import SandboxStatus
-from services.errors import ServiceError
 from services.executor.errors import ExecutorError, SessionGoneError
 from services.executor.interface import Executor
 from services.executor.messages import SessionState
@@ -23,8 +20,6 @@ from services.transactions import Transactions
 REAP_SECONDS = 1.0
 PURGE_SECONDS = 600.0
 PURGE_ROWS = 1_000
-
-_log = structlog.get_logger(__name__)
 
 
 class Reaper:
@@ -70,13 +65,11 @@ class Reaper:
                 gone = await RunningRepository(session).purge_executions(before, PURGE_ROWS)
 
     async def _stop_quietly(self, row: SandboxRow) -> None:
-        try:
+        with logged("sandbox not reaped", sandbox=str(row.id)):
             due = await self._look_closer(row)
             if due is not None:
                 ending = Ending(SandboxStatus.STOPPED, due.reason, f"The sandbox {due.reason}.")
                 await self._operations.run(self._stopper.close(row, ending))
-        except ServiceError as error:
-            _log.warning("sandbox not reaped", sandbox=str(row.id), reason=error.message)
 
     async def _look_closer(self, row: SandboxRow) -> Expiry | None:
         """Ask the session itself: it knows of use that no record tells."""
