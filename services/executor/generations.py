@@ -7,6 +7,7 @@ until the next installation for whoever resolved a path into it.
 
 import fcntl
 import json
+import logging
 import os
 import secrets
 import stat
@@ -16,6 +17,8 @@ from pathlib import Path
 
 from services.executor.failures import InstallRunningError, UnsafePackagesError
 from services.executor.removal import remove_tree
+
+logger = logging.getLogger(__name__)
 
 _CURRENT = "current"
 _EMPTY = "g0"
@@ -70,6 +73,9 @@ class Fresh:
             return
         try:
             _remove(self.folder)
+        except OSError as error:
+            # What is adopted is in place: the next installation removes the rest.
+            logger.warning("an installation's leftovers are not removed: %s", error)
         finally:
             os.close(self._locked)
             self._locked = None

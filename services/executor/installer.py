@@ -1,6 +1,7 @@
 """Installing packages for a session, on the node, without anything of theirs being run."""
 
 import asyncio
+import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -18,6 +19,8 @@ from services.executor.messages import InstalledPackage, OutputStream, SessionLi
 from services.executor.requirements import merge_requirements, parse_requirements
 from services.executor.uv import OnOutput, Uv, UvMissingError
 from services.executor.wheels import WheelCache
+
+logger = logging.getLogger(__name__)
 
 _PYTHON_VERSION = re.compile(r"3\.[0-9]{1,3}(\.[0-9]{1,3})?")
 _PLATFORM = re.compile(r"[a-z0-9][a-z0-9_-]{1,63}")
@@ -97,8 +100,15 @@ class PackageInstaller:
             ) from error
         except (UvMissingError, OSError) as error:
             raise InstallFailedError(f"The node could not install: {error}") from error
-        await asyncio.to_thread(self._cache.tidy)
+        await asyncio.to_thread(self._tidy)
         return packages
+
+    def _tidy(self) -> None:
+        try:
+            self._cache.tidy()
+        except OSError as error:
+            # The packages are in place: the next installation tries again.
+            logger.warning("the cache of wheels is not tidied: %s", error)
 
     async def _install(
         self, added: Sequence[Requirement], *, upgrade: bool, on_output: OnOutput
