@@ -38,6 +38,8 @@ class PackageState:
     """Versions of these and of all they need, by name; the image's own among them."""
     copied: Mapping[str, str] = field(default_factory=dict)
     """Those of `resolved` that are in the folder."""
+    target: str = ""
+    """The Python and the platform that these are for; empty where nobody has noted it."""
 
 
 class Fresh:
@@ -145,6 +147,7 @@ class Generations:
                     "requested": dict(state.requested),
                     "resolved": dict(state.resolved),
                     "copied": dict(state.copied),
+                    "target": state.target,
                 }
             )
         )
