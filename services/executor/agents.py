@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from services.executor import cluster
-from services.executor.cluster import ClusterSettings
+from services.executor.cluster import ClusterSettings, Free
 from services.executor.errors import ClusterUnavailableError, ExecutorError, SessionGoneError
 from services.executor.messages import Collected, SessionTrace
 from services.executor.node import NodeAgent
@@ -141,6 +141,12 @@ class Agents:
                     return str(trace.node_id)
         answers.require_all()
         return None
+
+    async def has_room(self, num_cpus: float, memory_bytes: int, node_id: str | None) -> bool:
+        """Whether a session with these reservations has a place, on its node where it has one."""
+        nodes = await self._nodes(node_id)
+        free: Free = await self.call(nodes[0], "free_resources") if nodes else {}
+        return cluster.has_room(free, num_cpus, memory_bytes, node_id)
 
     async def problems(self) -> Sequence[str]:
         """Say what is missing to run sandboxes, on every node."""

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from services.executor.errors import ClusterUnavailableError
+from services.executor.errors import ClusterUnavailableError, NoCapacityError
 from tests.support.second_node import NO_DOCKER, second_node
 from tests.support.sessions import Desk, Lab
 from tests.support.stack import Stack, docker
@@ -64,3 +64,16 @@ async def test_what_a_node_lacks_is_said_for_each(desk: Desk, blind: str) -> Non
 async def node_of(desk: Desk) -> str:
     """Return the node that has a running session."""
     return (await desk.executor.start(desk.spec)).node_id
+
+
+async def test_a_full_node_is_said_to_be_full(lab: Lab, stack: Stack) -> None:
+    """A session that belongs to it has no use for the room that another node has."""
+    async with second_node(stack, cpus=1) as added:
+        first = await lab.start(node_id=added, num_cpus=0.8)
+        second = lab.desk(node_id=added, num_cpus=0.8, start_timeout_seconds=20.0)
+        with pytest.raises(NoCapacityError, match="no room"):
+            await second.executor.start(second.spec)
+        await first.executor.stop(first.id, added)
+        await second.executor.start(second.spec)
+
+        assert await second.value("6 * 7") == "42"
