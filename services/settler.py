@@ -18,7 +18,6 @@ from services.entities import Execution, ExecutionOutline, Viewer
 from services.errors import ServiceUnavailableError
 from services.executor.errors import (
     ExecutorError,
-    SessionDeadError,
     SessionGoneError,
     UnknownExecutionError,
 )
@@ -120,8 +119,6 @@ class Settler:
             await self._losses.session_gone(handle.session_id)
         except UnknownExecutionError:
             await self.forget_unsubmitted(handle)
-        except SessionDeadError as error:
-            await self._ledger.lose_one(handle.id, error.message)
         except ExecutorError as error:
             raise from_executor(error) from error
         return None
