@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+from db.repositories.running import LOST_EXIT_CODE
 from services.conversion import Submission, lost_error
 from services.executor.messages import (
     Event,
@@ -12,8 +13,6 @@ from services.executor.messages import (
     Gap,
 )
 from services.limits import MAX_SEQ
-
-LOST_EXIT_CODE = 1
 
 
 def is_told(record: ExecutionRecord, after: int) -> bool:

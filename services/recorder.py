@@ -124,8 +124,7 @@ class Recorder:
             pause = FIRST_PAUSE_SECONDS
             written = tuple(record.execution_id for record in collected.ended)
             version = collected.packages_version
-            if collected.stopped_reason is not None:
-                ending = _ending_of(collected, collected.stopped_reason)
+            if (ending := Ending.told(collected)) is not None:
                 # As an operation, since the row that is not RUNNING then ends this watch.
                 await self._operations.run(self._stopper.close(row, ending))
                 return
@@ -143,8 +142,3 @@ class Recorder:
                 await running.replace_packages(row.id, row.owner_id, pairs_of(collected.packages))
             await running.touch({row.id: now})
         return now
-
-
-def _ending_of(collected: Collected, reason: str) -> Ending:
-    status = SandboxStatus.FAILED if collected.failed else SandboxStatus.STOPPED
-    return Ending(status, reason, reason)

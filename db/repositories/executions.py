@@ -14,7 +14,7 @@ from sqlmodel import col, select
 from db.repositories.running import UnendedExecution
 from db.repositories.slices import Position, Slice
 from db.sessions import TenantCall, TenantSession
-from db.tables import SCHEMA, ExecutionRow
+from db.tables import SCHEMA, UNENDED_STATUSES, ExecutionRow
 
 # The hot path's only statement: see the function's migration.
 BEGIN = f"SELECT * FROM {SCHEMA}.begin_execution($1, $2, $3, $4, $5, $6, $7, $8, $9)"  # noqa: S608 # the schema's name is ours
@@ -174,7 +174,7 @@ class ExecutionRepository:
                 col(ExecutionRow.sandbox_id),
                 col(ExecutionRow.session_id),
                 col(ExecutionRow.created_at),
-            ).where(col(ExecutionRow.status).in_(["QUEUED", "RUNNING"]))
+            ).where(col(ExecutionRow.status).in_(UNENDED_STATUSES))
         )
         return [UnendedExecution(*row) for row in found]
 
@@ -184,7 +184,7 @@ class ExecutionRepository:
             select(col(ExecutionRow.sandbox_id))
             .where(
                 col(ExecutionRow.sandbox_id).in_(sandbox_ids),
-                col(ExecutionRow.status).in_(["QUEUED", "RUNNING"]),
+                col(ExecutionRow.status).in_(UNENDED_STATUSES),
             )
             .distinct()
         )
