@@ -37,6 +37,7 @@ metadata = MetaData(
     },
 )
 
+UNENDED_STATUSES = ("QUEUED", "RUNNING")
 UNENDED = text("status IN ('QUEUED', 'RUNNING')")
 
 # A type for `sa_type`: sqlmodel's annotation takes classes only, and runs with instances.

@@ -1,4 +1,7 @@
-"""Fields that run code and read executions."""
+"""Fields that run code and read executions.
+
+`large` says how often the operation shows what is large of an execution; 0 is never.
+"""
 
 from resolvers.context import Context, read_budget
 from resolvers.streams import OpenedStream
@@ -12,19 +15,22 @@ from services.entities import (
 )
 
 
-async def get(context: Context, execution_id: str) -> Execution | None:
-    """Resolve `Query.execution`."""
-    return await context.services.executions.get(context.viewer, execution_id)
+async def get(context: Context, execution_id: str, *, large: int) -> ExecutionOutline | None:
+    """Resolve `Query.execution`, whole where anything large is asked for."""
+    service, budget = context.services.executions, read_budget.get().share(large)
+    if large:
+        return await service.get(context.viewer, execution_id, budget)
+    return await service.outline(context.viewer, execution_id, budget)
 
 
 async def page(
-    context: Context, sandbox: Sandbox, first: int, after: str | None, *, large: bool
+    context: Context, sandbox: Sandbox, first: int, after: str | None, *, large: int
 ) -> Page[ExecutionOutline]:
     """Resolve the items of `Sandbox.executions`, whole where anything large is asked for."""
-    service = context.services.executions
+    service, budget = context.services.executions, read_budget.get().share(large)
     if large:
-        return await service.page(context.viewer, sandbox.id, first, after, read_budget.get())
-    return await service.outlines(context.viewer, sandbox.id, first, after)
+        return await service.page(context.viewer, sandbox.id, first, after, budget)
+    return await service.outlines(context.viewer, sandbox.id, first, after, budget)
 
 
 async def count(context: Context, sandbox: Sandbox) -> int:
@@ -32,9 +38,10 @@ async def count(context: Context, sandbox: Sandbox) -> int:
     return await context.services.executions.count(context.viewer, sandbox.id)
 
 
-async def run(context: Context, code: CodeToRun) -> Execution:
+async def run(context: Context, code: CodeToRun, *, large: int) -> Execution:
     """Resolve `Mutation.executeCode`."""
-    return await context.services.executions.run(context.viewer, code)
+    budget = read_budget.get().share(large)
+    return await context.services.executions.run(context.viewer, code, budget)
 
 
 async def stream(context: Context, code: CodeToRun) -> OpenedStream[ExecutionUpdate]:
@@ -48,15 +55,17 @@ async def follow(context: Context, execution_id: str, after: int) -> OpenedStrea
     return await OpenedStream.open(source)
 
 
-async def interrupt(context: Context, execution_id: str) -> Execution:
+async def interrupt(context: Context, execution_id: str, *, large: int) -> Execution:
     """Resolve `Mutation.interruptExecution`."""
-    return await context.services.executions.interrupt(context.viewer, execution_id)
+    budget = read_budget.get().share(large)
+    return await context.services.executions.interrupt(context.viewer, execution_id, budget)
 
 
 async def provide_input(
-    context: Context, execution_id: str, input_seq: int, text: str
+    context: Context, execution_id: str, input_seq: int, text: str, *, large: int
 ) -> Execution:
     """Resolve `Mutation.provideInput`."""
+    budget = read_budget.get().share(large)
     return await context.services.executions.provide_input(
-        context.viewer, execution_id, input_seq, text
+        context.viewer, execution_id, input_seq, text, budget
     )

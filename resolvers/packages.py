@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from resolvers.context import Context
+from resolvers.context import Context, read_budget
 from resolvers.streams import OpenedStream
 from services.entities import ExecutionUpdate, Installed, Package, PackagesToInstall, Sandbox
 
@@ -12,9 +12,10 @@ async def list_packages(context: Context, sandbox: Sandbox) -> Sequence[Package]
     return await context.services.packages.list(context.viewer, sandbox.id)
 
 
-async def install(context: Context, packages: PackagesToInstall) -> Installed:
+async def install(context: Context, packages: PackagesToInstall, *, large: int) -> Installed:
     """Resolve `Mutation.installPackages`."""
-    return await context.services.packages.install(context.viewer, packages)
+    budget = read_budget.get().share(large)
+    return await context.services.packages.install(context.viewer, packages, budget)
 
 
 async def stream(context: Context, packages: PackagesToInstall) -> OpenedStream[ExecutionUpdate]:

@@ -14,7 +14,11 @@ from schema import inputs, payloads
 from schema.files import File
 from schema.info import Info
 from schema.nodes import Execution, Sandbox
+from schema.selections import large_copies
 from services.entities import SandboxId
+
+EXECUTION = ("execution",)
+"""Where a payload has it."""
 
 
 @strawberry.type
@@ -94,7 +98,8 @@ class ExecutionMutations:
         self, info: Info, input: inputs.ExecuteCodeInput
     ) -> payloads.ExecuteCodePayload:
         """Run code."""
-        ended = await executions.run(info.context, input.entity())
+        large = large_copies(info, EXECUTION)
+        ended = await executions.run(info.context, input.entity(), large=large)
         return payloads.ExecuteCodePayload(execution=Execution.of(ended))
 
     @strawberry.mutation(
@@ -107,7 +112,8 @@ class ExecutionMutations:
         self, info: Info, input: inputs.InterruptExecutionInput
     ) -> payloads.InterruptExecutionPayload:
         """Interrupt code."""
-        interrupted = await executions.interrupt(info.context, input.execution_id)
+        large = large_copies(info, EXECUTION)
+        interrupted = await executions.interrupt(info.context, input.execution_id, large=large)
         return payloads.InterruptExecutionPayload(execution=Execution.of(interrupted))
 
     @strawberry.mutation(description="Answer an InputRequested event.")
@@ -115,8 +121,9 @@ class ExecutionMutations:
         self, info: Info, input: inputs.ProvideInputInput
     ) -> payloads.ProvideInputPayload:
         """Hand text to code that waits for it."""
+        large = large_copies(info, EXECUTION)
         execution = await executions.provide_input(
-            info.context, input.execution_id, input.input_seq, input.text
+            info.context, input.execution_id, input.input_seq, input.text, large=large
         )
         return payloads.ProvideInputPayload(execution=Execution.of(execution))
 
@@ -129,7 +136,8 @@ class ExecutionMutations:
         self, info: Info, input: inputs.InstallPackagesInput
     ) -> payloads.InstallPackagesPayload:
         """Install packages."""
-        installed = await packages.install(info.context, input.entity())
+        large = large_copies(info, EXECUTION)
+        installed = await packages.install(info.context, input.entity(), large=large)
         return payloads.InstallPackagesPayload.of(installed)
 
 

@@ -22,7 +22,7 @@ from schema.inputs import given
 from schema.packages import Package
 from schema.sandbox_figures import SandboxLimits, SandboxStats
 from schema.scalars import JSON
-from schema.selections import selects_large
+from schema.selections import PAGE, large_copies
 from services import entities
 
 
@@ -183,7 +183,7 @@ class Sandbox(Node):
             self.entity,
             first,
             given(after),
-            large=selects_large(info),
+            large=large_copies(info, *PAGE),
         )
         count = partial(resolve_executions.count, info.context, self.entity)
         return Connection[Execution].of(load, Execution.of, count)

@@ -17,6 +17,7 @@ from schema.connections import Connection
 from schema.info import Info
 from schema.inputs import SandboxFilter, given
 from schema.nodes import Execution, Node, Sandbox
+from schema.selections import large_copies
 from schema.viewer import Viewer
 from services import entities
 
@@ -37,11 +38,11 @@ class Query:
     )
     async def node(self, info: Info, id: strawberry.ID) -> Node | None:
         """Look for anything by id."""
-        found = await resolve_node.get(info.context, id)
+        found = await resolve_node.get(info.context, id, large=large_copies(info))
         match found:
             case entities.Sandbox():
                 return Sandbox.of(found)
-            case entities.Execution():
+            case entities.ExecutionOutline():
                 return Execution.of(found)
             case None:
                 return None
@@ -78,5 +79,5 @@ class Query:
     )
     async def execution(self, info: Info, id: strawberry.ID) -> Execution | None:
         """Look for an execution."""
-        found = await resolve_executions.get(info.context, id)
+        found = await resolve_executions.get(info.context, id, large=large_copies(info))
         return None if found is None else Execution.of(found)

@@ -1,6 +1,6 @@
 """What an operation selects below a field, so that no more is read than is shown."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from graphql import (
@@ -18,17 +18,24 @@ from schema.info import Info
 
 LARGE = frozenset({"code", "stdout", "stderr", "results"})
 """Fields of an execution that may be megabytes."""
+PAGE = (("nodes",), ("edges", "node"))
+"""Where a connection shows what it has."""
 
 
-def selects_large(info: Info) -> bool:
-    """Whether a connection of executions is asked for anything large of its nodes."""
+def large_copies(info: Info, *paths: Sequence[str]) -> int:
+    """How often what is large of an execution is shown, 0 where nothing of it is.
+
+    `paths` lead from the field to executions; without any, the field is one.
+    """
     # Not `info.selected_fields`: it writes each fragment out wherever it is spread, and
     # fragments that spread each other twice are two to the power of how many there are.
     raw = info._raw_info  # noqa: SLF001 - Strawberry has no other way to the document
     selections = Selections(raw.fragments, info.variable_values)
-    connection = selections.below(raw.field_nodes)
-    edges = selections.below(connection["edges"])
-    return not LARGE.isdisjoint(selections.below(connection["nodes"] + edges["node"]))
+    return sum(
+        selections.copies(execution)
+        for path in paths or ((),)
+        for execution in selections.at(raw.field_nodes, path)
+    )
 
 
 class Selections:
@@ -44,14 +51,33 @@ class Selections:
         self._fragments = fragments
         self._variables = variables
 
+    def at(self, fields: Sequence[FieldNode], path: Sequence[str]) -> Iterator[Sequence[FieldNode]]:
+        """Yield what stands at a path of names below these, once for each alias."""
+        if not path:
+            yield fields
+            return
+        for group in self.below(fields).values():
+            if _name(group) == path[0]:
+                yield from self.at(group, path[1:])
+
+    def copies(self, execution: Sequence[FieldNode]) -> int:
+        """Count how often the large field is shown that is shown most often."""
+        found: Counter[str] = Counter()
+        for group in self.below(execution).values():
+            name = _name(group)
+            if name in LARGE:
+                inside = Counter(_name(each) for each in self.below(group).values())
+                found[name] += max(inside.values(), default=1)
+        return max(found.values(), default=0)
+
     def below(self, fields: Iterable[FieldNode]) -> defaultdict[str, list[FieldNode]]:
-        """Return the fields that are selected directly below these, by name, not by alias."""
+        """Return the fields that are selected directly below these, by alias or else name."""
         found: defaultdict[str, list[FieldNode]] = defaultdict(list)
         spread: set[str] = set()
         for field in fields:
             if field.selection_set is not None:
                 for each in self._fields(field.selection_set.selections, spread):
-                    found[each.name.value].append(each)
+                    found[(each.alias or each.name).value].append(each)
         return found
 
     def _fields(self, selections: Sequence[SelectionNode], spread: set[str]) -> Iterator[FieldNode]:
@@ -85,3 +111,8 @@ class Selections:
             case VariableNode(name=name):
                 return self._variables.get(name.value) is True
         return False
+
+
+def _name(group: Sequence[FieldNode]) -> str:
+    # Fields of one alias have one name: validation has seen to it.
+    return group[0].name.value

@@ -10,10 +10,12 @@ from collections.abc import AsyncIterator
 import strawberry
 
 from resolvers import executions, packages, sandboxes
+from resolvers.context import read_budget
 from schema import inputs
 from schema.changes import SandboxChange
 from schema.events import ExecutionEvent, event_of
 from schema.info import Info
+from services import entities
 
 
 @strawberry.type
@@ -61,4 +63,9 @@ class Subscription:
     ) -> AsyncIterator[SandboxChange]:
         """Follow sandboxes."""
         stream = await sandboxes.changes(info.context, inputs.given(sandbox_id))
-        return stream.map(SandboxChange.of)
+        return stream.map(_shown)
+
+
+def _shown(change: entities.SandboxChange) -> SandboxChange:
+    read_budget.get().renew()
+    return SandboxChange.of(change)

@@ -12,12 +12,10 @@ from services.execution_checks import Work
 from services.execution_events import lost_record
 from services.executor.errors import (
     ExecutorError,
-    SessionDeadError,
     SessionGoneError,
     UnknownExecutionError,
 )
 from services.executor.messages import EventBatch, ExecutionRecord, ExecutionStatus
-from services.ledger import Ledger
 from services.losses import Losses
 from services.nudges import Nudges
 from services.patience import Patience
@@ -53,14 +51,12 @@ class Asker:
         submitter: Submitter,
         settler: Settler,
         losses: Losses,
-        ledger: Ledger,
         nudges: Nudges,
     ) -> None:
         self._transactions = transactions
         self._submitter = submitter
         self._settler = settler
         self._losses = losses
-        self._ledger = ledger
         self._nudges = nudges
 
     async def ask[T](
@@ -82,9 +78,6 @@ class Asker:
                         return None
                 except SessionGoneError:
                     await self._losses.session_gone(submission.session_id)
-                    return None
-                except SessionDeadError as error:
-                    await self._ledger.lose_one(submission.id, error.message)
                     return None
                 except ExecutorError as error:
                     raise from_executor(error) from error

@@ -104,7 +104,7 @@ def _parts(common: _Common, secret_key: bytes) -> _Parts:
         installs_per_minute=common.settings.installs_per_minute,
     )
     submitter = Submitter(transactions, executor, settler, ledger, losses, bounds)
-    asker = Asker(transactions, submitter, settler, losses, ledger, nudges)
+    asker = Asker(transactions, submitter, settler, losses, nudges)
     feed = Feed(executor, asker, ledger, operations)
     return _Parts(
         ledger=ledger,

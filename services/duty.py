@@ -1,7 +1,8 @@
 """Work that is done again and again, whatever one round of it came to."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 
 import structlog
 
@@ -16,10 +17,17 @@ async def repeat(duty: Callable[[], Awaitable[None]], seconds: float) -> None:
     A round that fails is logged, and the next one comes all the same.
     """
     while True:
-        try:
+        with logged("duty failed", duty=duty.__qualname__):
             await duty()
-        except ServiceError as error:
-            _log.warning("duty failed", duty=duty.__qualname__, reason=error.message)
-        except Exception:  # noqa: BLE001 # a fault in one round must not end all rounds
-            _log.exception("duty failed", duty=duty.__qualname__)
         await asyncio.sleep(seconds)
+
+
+@contextmanager
+def logged(what: str, **where: str) -> Iterator[None]:
+    """Log what is raised inside and go on: nothing must keep what comes after from its turn."""
+    try:
+        yield
+    except ServiceError as error:
+        _log.warning(what, **where, reason=error.message)
+    except Exception:  # noqa: BLE001 # whatever it was
+        _log.exception(what, **where)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+from db.repositories.running import LOST_EXIT_CODE
 from services.conversion import Submission, lost_error
 from services.executor.messages import (
     Event,
@@ -11,8 +12,19 @@ from services.executor.messages import (
     Finished,
     Gap,
 )
+from services.limits import MAX_SEQ
 
-LOST_EXIT_CODE = 1
+
+def is_told(record: ExecutionRecord, after: int) -> bool:
+    """Whether a reader at `after` has been told of the end.
+
+    A record that was LOST unseen has its last number from a reader, who may have come less
+    far than this one.
+    """
+    if not record.status.ended or not record.last_seq:
+        return False
+    unseen = record.status is ExecutionStatus.LOST and after > record.last_seq
+    return after >= record.last_seq and not unseen
 
 
 def closing_events(record: ExecutionRecord, after: int) -> Iterator[Event]:
@@ -21,9 +33,10 @@ def closing_events(record: ExecutionRecord, after: int) -> Iterator[Event]:
     A record that was LOST unseen does not know how far its readers came: then the numbers
     go on from the reader's own.
     """
+    after = min(after, MAX_SEQ - 2)
     last = record.last_seq or after + 2
     if after >= last:
-        return
+        last = after + 1
     at = record.finished_at if record.finished_at is not None else datetime.now(UTC).timestamp()
     if last - 1 > after:
         yield Gap(seq=last - 1, at=at, from_seq=after + 1, dropped_bytes=0)

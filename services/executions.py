@@ -24,6 +24,7 @@ from services.entities import (
 )
 from services.errors import ConflictError, NotFoundError, ServiceUnavailableError
 from services.execution_checks import check_code, check_input_text
+from services.execution_events import is_told
 from services.executor.errors import (
     ExecutorError,
     NotWaitingError,
@@ -34,7 +35,7 @@ from services.executor.interface import Executor
 from services.executor.messages import ExecutionRecord, ExecutionStatus
 from services.feed import Feed
 from services.losses import Losses
-from services.read_budget import ReadBudget
+from services.read_budget import ReadBudget, size_of
 from services.runner import Runner
 from services.settler import Settler
 from services.submitter import Order
@@ -64,10 +65,26 @@ class ExecutionService:
         self._losses = losses
         self._max_timeout_seconds = max_timeout_seconds
 
-    async def get(self, viewer: Viewer, execution_id: str) -> Execution | None:
-        """Return one, complete once it has ended; None where the viewer has none of this id."""
-        row = await self._find(viewer, execution_id, "id")
-        return None if row is None else await self._settler.complete(viewer, row)
+    async def get(
+        self, viewer: Viewer, execution_id: str, budget: ReadBudget | None = None
+    ) -> Execution | None:
+        """Return one, complete once it has ended; None where the viewer has none of this id.
+
+        Raises what `budget` does, or its own.
+        """
+        budget = (budget or ReadBudget()).share(field="id")
+        row = await self._find(viewer, execution_id, "id", budget)
+        return None if row is None else await self._settler.complete(viewer, row, budget)
+
+    async def outline(
+        self, viewer: Viewer, execution_id: str, budget: ReadBudget | None = None
+    ) -> ExecutionOutline | None:
+        """Do what `get` does, without reading what is large."""
+        name = check_execution_id(execution_id, "id")
+        async with self._transactions.of(viewer) as session:
+            row = await ExecutionRepository(session).get(name, large=False)
+        budget = (budget or ReadBudget()).share(copies=0)
+        return None if row is None else await self._settler.outline(viewer, row, budget)
 
     async def page(
         self,
@@ -78,19 +95,26 @@ class ExecutionService:
         budget: ReadBudget | None = None,
     ) -> Page[Execution]:
         """Return a sandbox's executions, newest first. Raises what `budget` does, or its own."""
-        found = await self._slice(viewer, sandbox_id, first, after, budget or ReadBudget())
+        budget = (budget or ReadBudget()).share(field="first")
+        found = await self._slice(viewer, sandbox_id, first, after, budget)
         items = await asyncio.gather(
-            *(self._settler.complete_or_row(viewer, row) for row in found.rows)
+            *(self._settler.complete_or_row(viewer, row, budget) for row in found.rows)
         )
         return _page(found, items, after)
 
     async def outlines(
-        self, viewer: Viewer, sandbox_id: SandboxId, first: int, after: str | None
+        self,
+        viewer: Viewer,
+        sandbox_id: SandboxId,
+        first: int,
+        after: str | None,
+        budget: ReadBudget | None = None,
     ) -> Page[ExecutionOutline]:
         """Return a sandbox's executions, newest first, without reading what is large."""
+        budget = (budget or ReadBudget()).share(copies=0)
         found = await self._slice(viewer, sandbox_id, first, after)
         items = await asyncio.gather(
-            *(self._settler.outline_or_row(viewer, row) for row in found.rows)
+            *(self._settler.outline_or_row(viewer, row, budget) for row in found.rows)
         )
         return _page(found, items, after)
 
@@ -99,10 +123,14 @@ class ExecutionService:
         async with self._transactions.of(viewer) as session:
             return await ExecutionRepository(session).count(sandbox_id)
 
-    async def run(self, viewer: Viewer, code: CodeToRun) -> Execution:
-        """Run code and wait for the end."""
+    async def run(
+        self, viewer: Viewer, code: CodeToRun, budget: ReadBudget | None = None
+    ) -> Execution:
+        """Run code and wait for the end. Raises what `budget` does, or its own, after that."""
         check_seq(code.after)
-        return await self._runner.run(viewer, self._order(code))
+        execution = await self._runner.run(viewer, self._order(code))
+        (budget or ReadBudget()).take_ended(execution)
+        return execution
 
     async def stream(
         self, viewer: Viewer, code: CodeToRun
@@ -118,28 +146,36 @@ class ExecutionService:
     ) -> AsyncGenerator[ExecutionUpdate, None]:
         """Yield the events of an execution, running or ended, after `after`."""
         check_seq(after)
-        row = await self._need(viewer, execution_id)
-        record = record_of(row)
-        if record.status.ended and record.last_seq and after >= record.last_seq:
+        row = await self._need(viewer, execution_id, ReadBudget())
+        if is_told(record_of(row), after):
             return
         reading = Reading(submission_of(row), uuid4().hex, after)
         async with aclosing(self._feed.read(viewer, reading)) as updates:
             async for update in updates:
                 yield update
 
-    async def interrupt(self, viewer: Viewer, execution_id: str) -> Execution:
+    async def interrupt(
+        self, viewer: Viewer, execution_id: str, budget: ReadBudget | None = None
+    ) -> Execution:
         """Interrupt it, or take it off the queue; one that has ended stays as it is."""
-        row = await self._need(viewer, execution_id)
+        budget = (budget or ReadBudget()).share(field="executionId")
+        row = await self._need(viewer, execution_id, budget)
         ask = partial(self._executor.interrupt, row.session_id or "", str(row.id))
-        return await self._change(viewer, row, ask)
+        return await self._change(viewer, row, ask, budget)
 
     async def provide_input(
-        self, viewer: Viewer, execution_id: str, input_seq: int, text: str
+        self,
+        viewer: Viewer,
+        execution_id: str,
+        input_seq: int,
+        text: str,
+        budget: ReadBudget | None = None,
     ) -> Execution:
         """Answer an `InputRequested`. Raises `ConflictError` where it is not (any more) open."""
         check_seq(input_seq, "inputSeq")
         check_input_text(text)
-        row = await self._need(viewer, execution_id)
+        budget = (budget or ReadBudget()).share(field="executionId")
+        row = await self._need(viewer, execution_id, budget)
         ask = partial(
             self._executor.provide_input, row.session_id or "", str(row.id), input_seq, text
         )
@@ -148,17 +184,23 @@ class ExecutionService:
                 f"The execution has ended, as {row.status}: nothing waits for input.",
                 status=row.status,
             )
-        return await self._change(viewer, row, ask)
+        return await self._change(viewer, row, ask, budget)
 
     async def _change(
-        self, viewer: Viewer, row: ExecutionRow, ask: Callable[[], Awaitable[ExecutionRecord]]
+        self,
+        viewer: Viewer,
+        row: ExecutionRow,
+        ask: Callable[[], Awaitable[ExecutionRecord]],
+        budget: ReadBudget,
     ) -> Execution:
         """Return the execution as its session has it after `ask`, or as the record has it."""
         submission = submission_of(row)
         if ExecutionStatus(row.status).ended:
             return execution_of(submission, record_of(row))
         try:
-            return execution_of(submission, await ask())
+            record = await ask()
+            budget.take(size_of(record))
+            return execution_of(submission, record)
         except UnknownExecutionError:
             await self._settler.forget_unsubmitted(submission.handle)
         except SessionGoneError:
@@ -168,7 +210,7 @@ class ExecutionService:
             raise ConflictError(error.message, status=status) from error
         except ExecutorError as error:
             raise from_executor(error) from error
-        row = await self._need(viewer, str(row.id))
+        row = await self._need(viewer, str(row.id), budget)
         if not ExecutionStatus(row.status).ended:
             raise ServiceUnavailableError("The sandbox does not know the execution: try again.")
         return execution_of(submission, record_of(row))
@@ -192,17 +234,28 @@ class ExecutionService:
         position = None if after is None else decode_cursor(after)
         async with self._transactions.of(viewer) as session:
             executions = ExecutionRepository(session)
-            if budget is not None:
-                budget.take(await executions.page_size(sandbox_id, first, position))
-            return await executions.page(sandbox_id, first, position, large=budget is not None)
+            if budget is None:
+                return await executions.page(sandbox_id, first, position, large=False)
+            size = await executions.page_size(sandbox_id, first, position)
+            budget.take(size)
+            found = await executions.page(sandbox_id, first, position)
+        budget.take_more(size, found.rows)
+        return found
 
-    async def _find(self, viewer: Viewer, execution_id: str, field: str) -> ExecutionRow | None:
+    async def _find(
+        self, viewer: Viewer, execution_id: str, field: str, budget: ReadBudget
+    ) -> ExecutionRow | None:
         name = check_execution_id(execution_id, field)
         async with self._transactions.of(viewer) as session:
-            return await ExecutionRepository(session).get(name)
+            executions = ExecutionRepository(session)
+            size = await executions.size(name)
+            budget.take(size)
+            row = await executions.get(name)
+        budget.take_more(size, [] if row is None else [row])
+        return row
 
-    async def _need(self, viewer: Viewer, execution_id: str) -> ExecutionRow:
-        row = await self._find(viewer, execution_id, "executionId")
+    async def _need(self, viewer: Viewer, execution_id: str, budget: ReadBudget) -> ExecutionRow:
+        row = await self._find(viewer, execution_id, "executionId", budget)
         if row is None:
             raise NotFoundError("There is no such execution.")
         return row

@@ -10,7 +10,7 @@ from services.asker import Asker, Reading
 from services.conversion import Submission, execution_of
 from services.entities import Execution, ExecutionUpdate, Viewer
 from services.errors import ServiceUnavailableError
-from services.execution_events import closing_events
+from services.execution_events import closing_events, is_told
 from services.executor.errors import ExecutorError
 from services.executor.interface import Executor
 from services.executor.messages import EventBatch, Finished, Output
@@ -57,7 +57,7 @@ class Feed:
         finally:
             if not ended:
                 self._leave(reading)
-        async for update in self._rest(viewer, submission, after):
+        async for update in self._rest(viewer, reading, after):
             yield update
 
     async def _batches(self, viewer: Viewer, reading: Reading) -> AsyncGenerator[EventBatch, None]:
@@ -106,10 +106,14 @@ class Feed:
         return await self._asker.complete(viewer, submission)
 
     async def _rest(
-        self, viewer: Viewer, submission: Submission, after: int
+        self, viewer: Viewer, reading: Reading, after: int
     ) -> AsyncGenerator[ExecutionUpdate, None]:
         """Yield what the record has: the session has nothing to tell any more."""
+        submission = reading.submission
         record, execution = await self._asker.last_record(viewer, submission)
+        # Who was told something just now was not told of the end.
+        if after == reading.after and is_told(record, after):
+            return
         for event in closing_events(record, after):
             if not isinstance(event, Finished) or execution is None:
                 yield ExecutionUpdate(submission.id, event)

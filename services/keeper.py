@@ -8,6 +8,7 @@ from typing import Self
 
 import structlog
 
+from services.duty import logged
 from services.leases import Lease
 
 LEASE_NAME = "keeper"
@@ -49,14 +50,17 @@ class Keeper:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
-        await self._lease.release()
+        with logged("lease not given back", lease=LEASE_NAME):
+            await self._lease.release()
 
     async def _run(self) -> None:
         while True:
-            if await self._lease.acquire():
-                _log.info("lease taken", lease=LEASE_NAME)
-                await self._hold()
-                _log.warning("lease lost", lease=LEASE_NAME)
+            # Nobody looks at this task: were it to end, nothing would keep house in this process.
+            with logged("lease not kept", lease=LEASE_NAME):
+                if await self._lease.acquire():
+                    _log.info("lease taken", lease=LEASE_NAME)
+                    await self._hold()
+                    _log.warning("lease lost", lease=LEASE_NAME)
             await asyncio.sleep(self._lease.renewal_seconds)
 
     async def _hold(self) -> None:

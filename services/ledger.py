@@ -11,9 +11,6 @@ from services.executor.messages import ExecutionRecord, InstalledPackage
 from services.results import encode_error, encode_results
 from services.transactions import Transactions
 
-ANY_VERSION = -1
-"""Older than every version of a session's package list, so that `collect` gives it."""
-
 
 class Ledger:
     """Writes with the rights of background work; what has ended is never written over."""

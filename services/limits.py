@@ -26,13 +26,6 @@ MAX_SEQ: Final = 2**31 - 1
 """GraphQL's `Int` ends there."""
 DEFAULT_EXECUTION_TIMEOUT_SECONDS: Final = 30.0
 
-MAX_REQUIREMENTS: Final = 50
-MAX_REQUIREMENT_CHARACTERS: Final = 200
-
-MAX_PATH_BYTES: Final = 4_096
-"""Linux's PATH_MAX."""
-MAX_PATH_PART_BYTES: Final = 255
-"""Linux's NAME_MAX."""
 INLINE_CONTENT_BYTES: Final = MIB
 MAX_UPLOAD_BYTES: Final = 32 * MIB
 """By `uploadFile`; larger files go over a signed address."""

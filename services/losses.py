@@ -61,7 +61,8 @@ class Losses:
         if row is None or await self._answers(session_id):
             return
         words = await self._last_words(session_id, row.node_id)
-        ending = _ending_of(words)
+        told = None if words is None else Ending.told(words)
+        ending = told or Ending(SandboxStatus.FAILED, GONE, GONE)
         held = await self._end(row, ending, words)
         if held is not None:
             self._nudges.changed(UserId(held.owner_id))
@@ -112,10 +113,3 @@ class Losses:
                 await running.record_executions(ends_of(() if words is None else words.ended))
                 await lose(running, row.id, ending.lost)
         return held
-
-
-def _ending_of(words: Collected | None) -> Ending:
-    if words is None or words.stopped_reason is None:
-        return Ending(SandboxStatus.FAILED, GONE, GONE)
-    status = SandboxStatus.FAILED if words.failed else SandboxStatus.STOPPED
-    return Ending(status, words.stopped_reason, words.stopped_reason)

@@ -25,7 +25,8 @@ from services.execution_checks import check_install
 from services.executor.errors import ExecutorError
 from services.executor.interface import Executor
 from services.executor.messages import Finished, InstalledPackage
-from services.ledger import ANY_VERSION, Ledger, pairs_of
+from services.ledger import Ledger, pairs_of
+from services.read_budget import ReadBudget
 from services.runner import Runner
 from services.submitter import Order
 from services.transactions import Transactions
@@ -57,11 +58,17 @@ class PackageService:
             return [Package(each.name, each.version) for each in known]
         return [Package(*pair) for pair in pairs_of(packages)]
 
-    async def install(self, viewer: Viewer, wanted: PackagesToInstall) -> Installed:
-        """Install and wait; the packages answered include the new ones."""
+    async def install(
+        self, viewer: Viewer, wanted: PackagesToInstall, budget: ReadBudget | None = None
+    ) -> Installed:
+        """Install and wait; the packages answered include the new ones.
+
+        Raises what `budget` does, or its own, after that.
+        """
         check_seq(wanted.after)
         execution = await self._runner.run(viewer, _order(wanted))
         await self._settle(viewer, execution.sandbox_id)
+        (budget or ReadBudget()).take_ended(execution)
         return Installed(execution, await self.list(viewer, execution.sandbox_id))
 
     async def stream(
@@ -92,14 +99,11 @@ class PackageService:
         if row.status != SandboxStatus.RUNNING or row.session_id is None:
             return None
         try:
-            # Nothing is acknowledged: that is the recorder's.
             async with asyncio.timeout(LIVE_SECONDS):
-                collected = await self._executor.collect(
-                    row.session_id, (), ANY_VERSION, wait_seconds=0
-                )
+                state = await self._executor.state(row.session_id)
         except (ExecutorError, TimeoutError):
             return None
-        return collected.packages
+        return state.packages
 
 
 def _order(wanted: PackagesToInstall) -> Order:

@@ -3,19 +3,15 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 
-import structlog
-
 from db.repositories.running import RunningRepository
 from db.tables import SandboxRow
 from services.conversion import moment
-from services.duty import repeat
+from services.duty import logged, repeat
 from services.entities import SandboxStatus
-from services.errors import ServiceError
 from services.executor.errors import ExecutorError, SessionGoneError
 from services.executor.interface import Executor
-from services.executor.messages import Collected
+from services.executor.messages import SessionState
 from services.expiry import Expiry, expiry
-from services.ledger import ANY_VERSION
 from services.losses import Losses
 from services.operations import Operations
 from services.stopper import Ending, Stopper
@@ -24,8 +20,6 @@ from services.transactions import Transactions
 REAP_SECONDS = 1.0
 PURGE_SECONDS = 600.0
 PURGE_ROWS = 1_000
-
-_log = structlog.get_logger(__name__)
 
 
 class Reaper:
@@ -71,29 +65,24 @@ class Reaper:
                 gone = await RunningRepository(session).purge_executions(before, PURGE_ROWS)
 
     async def _stop_quietly(self, row: SandboxRow) -> None:
-        try:
+        with logged("sandbox not reaped", sandbox=str(row.id)):
             due = await self._look_closer(row)
             if due is not None:
                 ending = Ending(SandboxStatus.STOPPED, due.reason, f"The sandbox {due.reason}.")
                 await self._operations.run(self._stopper.close(row, ending))
-        except ServiceError as error:
-            _log.warning("sandbox not reaped", sandbox=str(row.id), reason=error.message)
 
     async def _look_closer(self, row: SandboxRow) -> Expiry | None:
         """Ask the session itself: it knows of use that no record tells."""
         if row.session_id is None:
             return None
         try:
-            # Nothing is acknowledged: that is the recorder's.
-            collected = await self._executor.collect(
-                row.session_id, (), ANY_VERSION, wait_seconds=0
-            )
+            state = await self._executor.state(row.session_id)
         except SessionGoneError:
             await self._losses.session_gone(row.session_id)
             return None
         except ExecutorError:
             return None
-        return _due(row, collected)
+        return _due(row, state)
 
 
 def _is_due(row: SandboxRow, *, busy: bool) -> bool:
@@ -101,8 +90,8 @@ def _is_due(row: SandboxRow, *, busy: bool) -> bool:
     return ends is not None and ends.at <= datetime.now(UTC)
 
 
-def _due(row: SandboxRow, collected: Collected) -> Expiry | None:
-    ends = _expiry(row, moment(collected.last_active_at), busy=collected.busy)
+def _due(row: SandboxRow, state: SessionState) -> Expiry | None:
+    ends = _expiry(row, moment(state.last_active_at), busy=state.busy)
     return ends if ends is not None and ends.at <= datetime.now(UTC) else None
 
 

@@ -8,10 +8,8 @@ import structlog
 from db.repositories.running import RunningRepository, UnendedExecution
 from db.tables import SandboxRow
 from services.conversion import handle_of
-from services.duty import repeat
+from services.duty import logged, repeat
 from services.entities import SandboxStatus
-from services.errors import ServiceError
-from services.executor.errors import ExecutorError
 from services.executor.interface import Executor
 from services.executor.messages import SessionTrace
 from services.ledger import Ledger
@@ -87,16 +85,15 @@ class Reconciler:
     async def _resolve(self, alive: Sequence[SandboxRow]) -> None:
         for row in alive:
             if is_stale(row):
-                try:
+                with logged("operation not resolved", sandbox=str(row.id)):
                     await self._resolver.resolve(row)
-                except ServiceError as error:
-                    _log.warning("operation not resolved", sandbox=str(row.id), why=error.message)
 
     async def _find_lost(self, alive: Sequence[SandboxRow], traces: Sequence[SessionTrace]) -> None:
         actors = {trace.session_id for trace in traces if trace.actor}
         for row in alive:
             if row.status == SandboxStatus.RUNNING and row.session_id not in actors:
-                await self._losses.session_gone(row.session_id or "")
+                with logged("loss not recorded", sandbox=str(row.id)):
+                    await self._losses.session_gone(row.session_id or "")
 
     async def _remove_left_over(
         self,
@@ -106,20 +103,20 @@ class Reconciler:
     ) -> None:
         rows = {row.session_id: row for row in served}
         for trace in traces:
-            if trace.session_id not in named:
-                await self._destroy(trace)
-                continue
-            row = rows.get(trace.session_id)
-            ended = row is not None and row.status in (SandboxStatus.STOPPED, SandboxStatus.FAILED)
-            if row is not None and ended and not is_held(row) and (trace.actor or trace.container):
-                await self._stopper.sweep(row, trace.node_id)
+            with logged("session still there", session=trace.session_id), executor_errors():
+                if trace.session_id not in named:
+                    await self._destroy(trace)
+                elif (row := rows.get(trace.session_id)) is not None:
+                    await self._sweep(row, trace)
 
     async def _destroy(self, trace: SessionTrace) -> None:
         _log.info("session left over", session=trace.session_id, node=trace.node_id)
-        try:
-            await self._executor.destroy(trace.session_id, trace.node_id)
-        except ExecutorError as error:
-            _log.warning("session still there", session=trace.session_id, reason=error.message)
+        await self._executor.destroy(trace.session_id, trace.node_id)
+
+    async def _sweep(self, row: SandboxRow, trace: SessionTrace) -> None:
+        ended = row.status in (SandboxStatus.STOPPED, SandboxStatus.FAILED)
+        if ended and not is_held(row) and (trace.actor or trace.container):
+            await self._stopper.sweep(row, trace.node_id)
 
     async def _settle(
         self, alive: Sequence[SandboxRow], unended: Sequence[UnendedExecution]
@@ -127,9 +124,12 @@ class Reconciler:
         """End what the records have as unended, and no session will ever end."""
         by_id = {row.id: row for row in alive}
         for execution in unended:
-            row = by_id.get(execution.sandbox_id)
-            if row is None:
-                await self._ledger.lose_one(execution.id, STOPPED_UNDER_IT)
-            elif row.status == SandboxStatus.RUNNING:
-                record = await self._settler.record_quietly(handle_of(execution))
-                await self._ledger.record([] if record is None else [record])
+            with logged("execution not settled", execution=str(execution.id)):
+                await self._settle_one(by_id.get(execution.sandbox_id), execution)
+
+    async def _settle_one(self, row: SandboxRow | None, execution: UnendedExecution) -> None:
+        if row is None:
+            await self._ledger.lose_one(execution.id, STOPPED_UNDER_IT)
+        elif row.status == SandboxStatus.RUNNING:
+            record = await self._settler.record_quietly(handle_of(execution))
+            await self._ledger.record([] if record is None else [record])

@@ -13,7 +13,7 @@ from services.errors import ServiceError, ServiceUnavailableError
 from services.executor.errors import ExecutorError, SessionGoneError
 from services.executor.interface import Executor
 from services.executor.messages import Collected
-from services.ledger import ANY_VERSION, ends_of, pairs_of
+from services.ledger import ends_of, pairs_of
 from services.losses import Losses
 from services.nudges import Nudges
 from services.operations import Operations
@@ -26,6 +26,8 @@ COLLECT_SECONDS = 5.0
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 5.0
 ACTIVITY_STEP = timedelta(seconds=1)
+ANY_VERSION = -1
+"""Older than every version of a session's package list, so that `collect` gives it."""
 
 _log = structlog.get_logger(__name__)
 
@@ -122,8 +124,7 @@ class Recorder:
             pause = FIRST_PAUSE_SECONDS
             written = tuple(record.execution_id for record in collected.ended)
             version = collected.packages_version
-            if collected.stopped_reason is not None:
-                ending = _ending_of(collected, collected.stopped_reason)
+            if (ending := Ending.told(collected)) is not None:
                 # As an operation, since the row that is not RUNNING then ends this watch.
                 await self._operations.run(self._stopper.close(row, ending))
                 return
@@ -141,8 +142,3 @@ class Recorder:
                 await running.replace_packages(row.id, row.owner_id, pairs_of(collected.packages))
             await running.touch({row.id: now})
         return now
-
-
-def _ending_of(collected: Collected, reason: str) -> Ending:
-    status = SandboxStatus.FAILED if collected.failed else SandboxStatus.STOPPED
-    return Ending(status, reason, reason)

@@ -18,7 +18,6 @@ from services.entities import Execution, ExecutionOutline, Viewer
 from services.errors import ServiceUnavailableError
 from services.executor.errors import (
     ExecutorError,
-    SessionDeadError,
     SessionGoneError,
     UnknownExecutionError,
 )
@@ -26,6 +25,7 @@ from services.executor.interface import Executor
 from services.executor.messages import ExecutionRecord, ExecutionStatus
 from services.ledger import Ledger
 from services.losses import Losses
+from services.read_budget import ReadBudget, size_of
 from services.transactions import Transactions
 from services.translate import from_executor
 
@@ -45,34 +45,51 @@ class Settler:
         self._ledger = ledger
         self._losses = losses
 
-    async def complete(self, viewer: Viewer, row: ExecutionRow) -> Execution:
-        """Return the execution as it is now. Raises `ServiceUnavailableError`."""
-        if ExecutionStatus(row.status).ended:
-            return execution_of(submission_of(row), record_of(row))
-        record = await self.live_record(submission_of(row).handle)
-        if record is None:
-            row = await self._again(viewer, row)
-            record = record_of(row)
-        return execution_of(submission_of(row), record)
+    async def complete(self, viewer: Viewer, row: ExecutionRow, budget: ReadBudget) -> Execution:
+        """Return the execution as it is now; what was in the row has been taken before.
 
-    async def complete_or_row(self, viewer: Viewer, row: ExecutionRow) -> Execution:
+        Raises `ServiceUnavailableError`, and what `budget` does.
+        """
+        submission = submission_of(row)
+        if ExecutionStatus(row.status).ended:
+            return execution_of(submission, record_of(row))
+        async with budget.unmeasured():
+            record = await self.live_record(submission.handle)
+            if record is None:
+                record = record_of(await self._again(viewer, row))
+            budget.take(size_of(record))
+        return execution_of(submission, record)
+
+    async def complete_or_row(
+        self, viewer: Viewer, row: ExecutionRow, budget: ReadBudget
+    ) -> Execution:
         """Do what `complete` does, or say what the row says where nobody answers."""
         try:
-            return await self.complete(viewer, row)
+            return await self.complete(viewer, row, budget)
         except ServiceUnavailableError:
             return execution_of(submission_of(row), record_of(row))
 
-    async def outline_or_row(self, viewer: Viewer, row: ExecutionRow) -> ExecutionOutline:
-        """Do what `complete_or_row` does, of a row without what is large."""
+    async def outline(
+        self, viewer: Viewer, row: ExecutionRow, budget: ReadBudget
+    ) -> ExecutionOutline:
+        """Do what `complete` does, of a row without what is large."""
         if ExecutionStatus(row.status).ended:
             return outline_of(row)
-        try:
+        # A session knows no outlines: what is large comes along, and is dropped here.
+        async with budget.unmeasured():
             record = await self.live_record(handle_of(row))
-            if record is None:
-                return outline_of(await self._again(viewer, row, large=False))
+            if record is not None:
+                return brought_up(outline_of(row), record)
+        return outline_of(await self._again(viewer, row, large=False))
+
+    async def outline_or_row(
+        self, viewer: Viewer, row: ExecutionRow, budget: ReadBudget
+    ) -> ExecutionOutline:
+        """Do what `outline` does, or say what the row says where nobody answers."""
+        try:
+            return await self.outline(viewer, row, budget)
         except ServiceUnavailableError:
             return outline_of(row)
-        return brought_up(outline_of(row), record)
 
     async def settle_all(self, viewer: Viewer) -> int:
         """Record what has ended of the viewer's executions; return how many have not."""
@@ -102,8 +119,6 @@ class Settler:
             await self._losses.session_gone(handle.session_id)
         except UnknownExecutionError:
             await self.forget_unsubmitted(handle)
-        except SessionDeadError as error:
-            await self._ledger.lose_one(handle.id, error.message)
         except ExecutorError as error:
             raise from_executor(error) from error
         return None

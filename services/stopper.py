@@ -12,7 +12,7 @@ from services.entities import SandboxStatus, UserId
 from services.errors import ServiceError, ServiceUnavailableError
 from services.executor.errors import ExecutorError
 from services.executor.interface import Executor
-from services.executor.messages import ExecutionRecord
+from services.executor.messages import Collected, ExecutionRecord
 from services.ledger import ends_of, lose
 from services.nudges import Nudges
 from services.persistence import persist
@@ -32,6 +32,15 @@ class Ending:
     status: SandboxStatus
     reason: str | None
     lost: str = STOPPED_UNDER_IT
+
+    @classmethod
+    def told(cls, collected: Collected) -> "Ending | None":
+        """Return what a session that is over by itself says of that; None where it says nothing."""
+        reason = collected.stopped_reason
+        if reason is None:
+            return None
+        status = SandboxStatus.FAILED if collected.failed else SandboxStatus.STOPPED
+        return cls(status, reason, reason)
 
 
 class Stopper:

@@ -22,7 +22,6 @@ from services.executor.errors import (
     ExecutorError,
     InvalidRequirementError,
     QueueFullError,
-    SessionDeadError,
     SessionGoneError,
 )
 from services.executor.interface import Executor
@@ -136,9 +135,6 @@ class Submitter:
             raise from_executor(error) from error
         except SessionGoneError:
             await self._losses.session_gone(submission.session_id)
-            return None
-        except SessionDeadError as error:
-            await self._ledger.lose_one(submission.id, error.message)
             return None
         except ExecutorError as error:
             raise from_executor(error) from error

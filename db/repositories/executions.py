@@ -14,7 +14,7 @@ from sqlmodel import col, select
 from db.repositories.running import UnendedExecution
 from db.repositories.slices import Position, Slice
 from db.sessions import TenantCall, TenantSession
-from db.tables import SCHEMA, ExecutionRow
+from db.tables import SCHEMA, UNENDED_STATUSES, ExecutionRow
 
 # The hot path's only statement: see the function's migration.
 BEGIN = f"SELECT * FROM {SCHEMA}.begin_execution($1, $2, $3, $4, $5, $6, $7, $8, $9)"  # noqa: S608 # the schema's name is ours
@@ -83,6 +83,11 @@ class PageSize:
     executions: int
     large_bytes: int
 
+    @classmethod
+    def of(cls, rows: Sequence[ExecutionRow]) -> "PageSize":
+        """Measure rows that have been read whole."""
+        return cls(len(rows), sum(len(getattr(row, name)) for row in rows for name in LARGE))
+
 
 class ExecutionRepository:
     """Reads what row-level security shows of the executions, and adds to it."""
@@ -134,13 +139,18 @@ class ExecutionRepository:
         )
         return Slice.of(found.all(), first)
 
+    async def size(self, execution_id: UUID) -> PageSize:
+        """Measure what `get` would return, as `page_size` does."""
+        statement = select(_large_bytes()).where(col(ExecutionRow.id) == execution_id)
+        found = await self._session.scalar(statement)
+        return PageSize(0, 0) if found is None else PageSize(1, found)
+
     async def page_size(
         self, sandbox_id: UUID, first: int, after: Position | None = None
     ) -> PageSize:
         """Measure what `page` would return, without reading it: Postgres keeps the lengths."""
-        lengths = [func.octet_length(getattr(ExecutionRow, name)) for name in LARGE]
         page = (
-            select(sum(lengths, literal(0)).label("bytes"))
+            select(_large_bytes().label("bytes"))
             .where(*_older(sandbox_id, after))
             .order_by(*NEWEST_FIRST)
             .limit(first)
@@ -164,7 +174,7 @@ class ExecutionRepository:
                 col(ExecutionRow.sandbox_id),
                 col(ExecutionRow.session_id),
                 col(ExecutionRow.created_at),
-            ).where(col(ExecutionRow.status).in_(["QUEUED", "RUNNING"]))
+            ).where(col(ExecutionRow.status).in_(UNENDED_STATUSES))
         )
         return [UnendedExecution(*row) for row in found]
 
@@ -174,11 +184,15 @@ class ExecutionRepository:
             select(col(ExecutionRow.sandbox_id))
             .where(
                 col(ExecutionRow.sandbox_id).in_(sandbox_ids),
-                col(ExecutionRow.status).in_(["QUEUED", "RUNNING"]),
+                col(ExecutionRow.status).in_(UNENDED_STATUSES),
             )
             .distinct()
         )
         return frozenset(found)
+
+
+def _large_bytes() -> ColumnElement[int]:
+    return sum((func.octet_length(getattr(ExecutionRow, name)) for name in LARGE), literal(0))
 
 
 def _older(sandbox_id: UUID, after: Position | None) -> list[ColumnElement[bool]]:

@@ -11,10 +11,16 @@ from sqlmodel import col, select
 
 from db.repositories.operations import OperationRepository
 from db.sessions import ServiceSession
-from db.tables import ENVIRONMENT_ENCRYPTED, SCHEMA, ExecutionRow, PackageRow, SandboxRow
+from db.tables import (
+    ENVIRONMENT_ENCRYPTED,
+    SCHEMA,
+    UNENDED_STATUSES,
+    ExecutionRow,
+    PackageRow,
+    SandboxRow,
+)
 
 ALIVE_STATUSES = ("STARTING", "RUNNING", "STOPPING")
-UNENDED_STATUSES = ("QUEUED", "RUNNING")
 LOST = "LOST"
 LOST_EXIT_CODE = 1
 

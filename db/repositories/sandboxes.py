@@ -13,10 +13,9 @@ from sqlmodel import col, select
 from db.repositories.operations import OperationRepository, SandboxFields
 from db.repositories.slices import Position, Slice
 from db.sessions import TenantSession
-from db.tables import ExecutionRow, SandboxRow
+from db.tables import UNENDED_STATUSES, ExecutionRow, SandboxRow
 
 RUNNING_STATUSES = ("STARTING", "RUNNING")
-UNENDED_STATUSES = ("QUEUED", "RUNNING")
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,7 @@ from services.executor.messages import (
     InstallRequest,
     SessionInfo,
     SessionSpec,
+    SessionState,
     SessionStats,
 )
 from services.executor.packages import SessionPackages
@@ -299,6 +300,10 @@ class SandboxExecutor(ToolCalls, StockExecutor):
         """Forget what is recorded; wait for something new to record."""
         session = self._require(self._session)
         return await session.collect(acknowledged, packages_version, wait_seconds)
+
+    async def state(self) -> SessionState:
+        """Say what the session has and does now."""
+        return self._require(self._session).state()
 
     async def stats(self) -> SessionStats:
         """Measure the session."""

@@ -31,6 +31,7 @@ from services.executor.messages import (
     InstallRequest,
     SessionInfo,
     SessionSpec,
+    SessionState,
     SessionStats,
     SessionTrace,
 )
@@ -137,7 +138,7 @@ class RayExecutor:
                 cluster.create_actor, actor_class(), options, node_id, spec.session_id
             )
             try:
-                await self._wait_for_room(handle, spec)
+                await self._wait_for_room(handle, spec, node_id)
                 return handle
             except SessionGoneError as error:
                 # The name may lead for a moment yet to one that another process has ended.
@@ -147,8 +148,13 @@ class RayExecutor:
                     raise SandboxStartError(msg) from error
             await asyncio.sleep(SETTLE_PAUSE_SECONDS)
 
-    async def _wait_for_room(self, handle: Any, spec: SessionSpec) -> None:  # noqa: ANN401
-        """Wait until the actor has its place; say so soon where the cluster has none."""
+    async def _wait_for_room(
+        self,
+        handle: Any,  # noqa: ANN401
+        spec: SessionSpec,
+        node_id: str | None,
+    ) -> None:
+        """Wait until the actor has its place; say so soon where there is none for it."""
         born = asyncio.ensure_future(
             cluster.answer(handle.protocol_version.remote(), spec.start_timeout_seconds)
         )
@@ -159,20 +165,21 @@ class RayExecutor:
                 if done:
                     born.result()
                     return
-                room = await cluster.blocking(
-                    cluster.has_room, spec.num_cpus, spec.memory_reservation_bytes
+                room = await self._agents.has_room(
+                    spec.num_cpus, spec.memory_reservation_bytes, node_id
                 )
                 waited = 0.0 if room else waited + 1.0
-                self._require_room(waited)
+                self._require_room(waited, node_id)
         except BaseException:
             born.cancel()
             await asyncio.gather(born, return_exceptions=True)
             await cluster.blocking(cluster.end_actor, handle)
             raise
 
-    def _require_room(self, waited: float) -> None:
+    def _require_room(self, waited: float, node_id: str | None) -> None:
         if waited >= self._settings.capacity_wait_seconds:
-            raise NoCapacityError("The cluster has no room for one more sandbox just now.")
+            where = "cluster" if node_id is None else "node that holds this sandbox's files"
+            raise NoCapacityError(f"The {where} has no room for one more sandbox just now.")
 
     async def stop(self, session_id: str, node_id: str | None) -> tuple[ExecutionRecord, ...]:
         """End actor and container, keep the folders."""
@@ -253,13 +260,13 @@ class RayExecutor:
             msg = "The sandbox's session is not there any more."
             raise SessionGoneError(msg)
         try:
-            return await cluster.answer(getattr(handle, method).remote(*arguments), seconds)
+            return await cluster.answer(_method(handle, method).remote(*arguments), seconds)
         except SessionGoneError:
             self._handles.pop(session_id, None)
             successor = await self._find(session_id)
             if successor is None or cluster.same_actor(successor, handle):
                 raise
-        return await cluster.answer(getattr(successor, method).remote(*arguments), seconds)
+        return await cluster.answer(_method(successor, method).remote(*arguments), seconds)
 
     async def execute(self, session_id: str, request: ExecuteRequest) -> EventBatch:
         """Queue code, or attach to it; return its first events."""
@@ -351,6 +358,11 @@ class RayExecutor:
         )
         return collected
 
+    async def state(self, session_id: str) -> SessionState:
+        """Ask what it has and does now."""
+        state: SessionState = await self._call(session_id, CALL_SECONDS, "state")
+        return state
+
     async def stats(self, session_id: str) -> SessionStats:
         """Read the session's statistics."""
         stats: SessionStats = await self._call(session_id, CALL_SECONDS, "stats")
@@ -439,6 +451,15 @@ class RayExecutor:
         if not alive:
             msg = "The cluster has no node that is alive."
             raise ClusterUnavailableError(msg)
+
+
+def _method(handle: Any, name: str) -> Any:  # noqa: ANN401
+    """Return an actor's method; one of another version may not have it, until its next start."""
+    if not hasattr(handle, name):
+        raise ClusterUnavailableError(
+            "The sandbox's session is of another version: stop the sandbox and start it again."
+        )
+    return getattr(handle, name)
 
 
 def _name(session_id: str) -> str:

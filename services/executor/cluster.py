@@ -3,13 +3,14 @@
 import asyncio
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
 import ray
+from ray._private.state import available_resources_per_node
 from ray.exceptions import (
     ActorUnavailableError,
     GetTimeoutError,
@@ -30,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 CALL_SECONDS = 30.0
 CONNECT_SECONDS = 60.0
+type Free = Mapping[str, Mapping[str, float]]
+"""What each node has free, by its id: `CPU`, `memory` in bytes, and others; none is not there."""
 SOURCE = Path(__file__).resolve().parent.parent
 """The package that goes to the nodes: `services`, of which the executor is a part."""
 
@@ -164,10 +167,22 @@ def alive_nodes() -> Sequence[str]:
     return [str(node["NodeID"]) for node in nodes if node["Alive"]]
 
 
-def has_room(num_cpus: float, memory_bytes: int) -> bool:
-    """Whether the cluster has these resources free, all nodes together; blocking."""
-    free: dict[str, float] = ray.available_resources()  # type: ignore[no-untyped-call]
-    return float(free.get("CPU", 0)) >= num_cpus and float(free.get("memory", 0)) >= memory_bytes
+def free_resources() -> Free:
+    """Return what each node has free, for a process of the cluster's own; blocking.
+
+    Ray's public `available_resources` adds all nodes up, and its state API needs a dashboard;
+    this one is marked as for developers, and a driver over `ray://` does not have it.
+    """
+    free: Free = available_resources_per_node()  # type: ignore[no-untyped-call]
+    return free
+
+
+def has_room(free: Free, num_cpus: float, memory_bytes: int, node_id: str | None) -> bool:
+    """Whether one node has all of this free: the one that is named, or any."""
+    nodes = free.values() if node_id is None else [free.get(node_id, {})]
+    return any(
+        node.get("CPU", 0) >= num_cpus and node.get("memory", 0) >= memory_bytes for node in nodes
+    )
 
 
 def end_actor(handle: Any) -> None:  # noqa: ANN401

@@ -33,7 +33,7 @@ class SessionGoneError(ExecutorError):
 
 
 class SessionDeadError(ExecutorError):
-    """The actor answers, but its container could not be brought (back) to life."""
+    """The actor answers, but its workspace is not there; only calls about files say so."""
 
 
 class UnknownExecutionError(ExecutorError):

@@ -7,6 +7,7 @@ until the next installation for whoever resolved a path into it.
 
 import fcntl
 import json
+import logging
 import os
 import secrets
 import stat
@@ -16,6 +17,8 @@ from pathlib import Path
 
 from services.executor.failures import InstallRunningError, UnsafePackagesError
 from services.executor.removal import remove_tree
+
+logger = logging.getLogger(__name__)
 
 _CURRENT = "current"
 _EMPTY = "g0"
@@ -35,6 +38,8 @@ class PackageState:
     """Versions of these and of all they need, by name; the image's own among them."""
     copied: Mapping[str, str] = field(default_factory=dict)
     """Those of `resolved` that are in the folder."""
+    target: str = ""
+    """The Python and the platform that these are for; empty where nobody has noted it."""
 
 
 class Fresh:
@@ -70,6 +75,9 @@ class Fresh:
             return
         try:
             _remove(self.folder)
+        except OSError as error:
+            # What is adopted is in place: the next installation removes the rest.
+            logger.warning("an installation's leftovers are not removed: %s", error)
         finally:
             os.close(self._locked)
             self._locked = None
@@ -139,6 +147,7 @@ class Generations:
                     "requested": dict(state.requested),
                     "resolved": dict(state.resolved),
                     "copied": dict(state.copied),
+                    "target": state.target,
                 }
             )
         )

@@ -1,6 +1,7 @@
 """Installing packages for a session, on the node, without anything of theirs being run."""
 
 import asyncio
+import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -19,6 +20,8 @@ from services.executor.requirements import merge_requirements, parse_requirement
 from services.executor.uv import OnOutput, Uv, UvMissingError
 from services.executor.wheels import WheelCache
 
+logger = logging.getLogger(__name__)
+
 _PYTHON_VERSION = re.compile(r"3\.[0-9]{1,3}(\.[0-9]{1,3})?")
 _PLATFORM = re.compile(r"[a-z0-9][a-z0-9_-]{1,63}")
 
@@ -33,6 +36,12 @@ class InstallTarget:
     """As uv spells it, such as `x86_64-manylinux_2_40`."""
     image_packages: Mapping[str, str] = field(default_factory=dict)
     """Versions of what the image itself has, by name; what is no name or version is left out."""
+
+    @property
+    def name(self) -> str:
+        """What a package is built for: Python without its patch level, and the platform."""
+        major, minor, *_ = self.python_version.split(".")
+        return f"{major}.{minor} {self.platform}"
 
     def __post_init__(self) -> None:
         """Raise `InstallFailedError` where the sandbox told nonsense of itself."""
@@ -97,13 +106,22 @@ class PackageInstaller:
             ) from error
         except (UvMissingError, OSError) as error:
             raise InstallFailedError(f"The node could not install: {error}") from error
-        await asyncio.to_thread(self._cache.tidy)
+        await asyncio.to_thread(self._tidy)
         return packages
+
+    def _tidy(self) -> None:
+        try:
+            self._cache.tidy()
+        except OSError as error:
+            # The packages are in place: the next installation tries again.
+            logger.warning("the cache of wheels is not tidied: %s", error)
 
     async def _install(
         self, added: Sequence[Requirement], *, upgrade: bool, on_output: OnOutput
     ) -> tuple[InstalledPackage, ...]:
         before = await asyncio.to_thread(self._generations.state)
+        # What is there for another Python, or nobody knows for which, is as good as not there.
+        fits = not before.copied or before.target == self._target.name
         earlier = {name: Requirement(text) for name, text in before.requested.items()}
         requested = merge_requirements(earlier, added)
         fresh = self._generations.fresh()
@@ -114,19 +132,24 @@ class PackageInstaller:
             run = Attempt(uv, self._cache, self._limits, target.python_version, target.platform)
             resolved = await run.resolve(
                 requested,
-                preferred=self._image | dict(before.resolved),
+                preferred=self._preferred(before.resolved, fits=fits),
                 upgraded=[requirement.name for requirement in added] if upgrade else [],
             )
             state = self._state(requested, resolved)
-            if state.copied == before.copied:
+            if fits and state.copied == before.copied:
                 self._generations.note(state)
             else:
                 await run.fill(state.copied)
                 await _to_the_end(self._generations.adopt, uv.packages, state)
         finally:
             await _to_the_end(fresh.close)
-        on_output(OutputStream.STDOUT, _summary(before, state, added))
+        there = before.copied if fits else {}
+        on_output(OutputStream.STDOUT, _summary(there, state, added))
         return _packages(state)
+
+    def _preferred(self, resolved: Mapping[str, str], *, fits: bool) -> dict[str, str]:
+        """Return versions to stay with; a new image's own rather than those of the one before."""
+        return self._image | dict(resolved) if fits else dict(resolved) | self._image
 
     def _state(
         self, requested: Mapping[str, Requirement], resolved: Mapping[str, str]
@@ -139,6 +162,7 @@ class PackageInstaller:
                 for name, version in resolved.items()
                 if self._image.get(name) != version
             },
+            target=self._target.name,
         )
 
 
@@ -161,12 +185,12 @@ def _canonical(versions: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def _summary(before: PackageState, after: PackageState, added: Sequence[Requirement]) -> str:
+def _summary(there: Mapping[str, str], after: PackageState, added: Sequence[Requirement]) -> str:
     """Say what changed, in the words that users of pip know."""
     changed = [
         f"{name}-{version}"
         for name, version in sorted(after.copied.items())
-        if before.copied.get(name) != version
+        if there.get(name) != version
     ]
     if changed:
         return f"Successfully installed {' '.join(changed)}\n"

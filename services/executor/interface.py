@@ -18,6 +18,7 @@ from services.executor.messages import (
     InstallRequest,
     SessionInfo,
     SessionSpec,
+    SessionState,
     SessionStats,
     SessionTrace,
 )
@@ -95,6 +96,9 @@ class Executor(Protocol):
         wait_seconds: float,
     ) -> Collected:
         """Forget the acknowledged records and wait for something new to record."""
+
+    async def state(self, session_id: str) -> SessionState:
+        """Return what it has and does now, without a claim on what is to be recorded."""
 
     async def stats(self, session_id: str) -> SessionStats:
         """Read the session's statistics."""

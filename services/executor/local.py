@@ -12,7 +12,7 @@ from services.executor.storage import session_folder
 
 SOCKET = f"calls-{PROTOCOL_VERSION}.sock"
 """In the session's folder; an API that speaks another version does not find it."""
-METHODS = frozenset({"run", "install", "read", "leave", "record", "wait_ended", "collect"})
+METHODS = frozenset({"run", "install", "read", "leave", "record", "wait_ended", "collect", "state"})
 """Those that are called often, and may be called twice: a call cut short is made again by Ray."""
 ABSENT_SECONDS = 5.0
 """How long a session that has no socket here is not asked for one again."""

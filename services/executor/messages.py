@@ -7,7 +7,7 @@ so that a message means the same on any node.
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 """Bumped with any change that an actor of an older version would misread."""
 
 JSON = None | bool | int | float | str | list["JSON"] | dict[str, "JSON"]
@@ -286,6 +286,16 @@ class Collected:
     """Set once the session is over by itself: by ray-agents' clean-up, or by a fault."""
     failed: bool
     """Whether that was a fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionState:
+    """What a session has and does now, for whoever does not record its executions."""
+
+    packages: tuple[InstalledPackage, ...]
+    last_active_at: float
+    busy: bool
+    """Whether anything is queued, running or being installed."""
 
 
 @dataclass(frozen=True, slots=True)

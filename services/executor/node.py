@@ -10,6 +10,7 @@ from pathlib import Path
 import docker
 import requests
 
+from services.executor.cluster import Free, free_resources
 from services.executor.containers import LABEL
 from services.executor.errors import ClusterUnavailableError, SandboxStartError
 from services.executor.messages import Collected, SessionLimits, SessionTrace
@@ -115,6 +116,10 @@ class NodeAgent:
             stopped_reason=str(words["reason"]),
             failed=bool(words["failed"]),
         )
+
+    async def free_resources(self) -> Free:
+        """Return what each node of the cluster has free."""
+        return await asyncio.to_thread(free_resources)
 
     async def problems(self, image: str, runtime: str) -> Sequence[str]:
         """Say what is missing here to run sandboxes; nothing where all is well."""

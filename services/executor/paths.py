@@ -52,6 +52,8 @@ def normalise(path: str) -> WorkspacePath:
     Raises `InvalidPathError` for NUL, `..`, a path outside, text that is not UTF-8, and
     lengths over the kernel's. Says nothing about what is there.
     """
+    if len(path) > MAX_PATH_BYTES:
+        raise InvalidPathError(f"A path can't be over {MAX_PATH_BYTES} bytes.")
     if "\0" in path:
         raise InvalidPathError("A path can't contain a NUL character.")
     parts = tuple(part for part in path.split("/") if part not in ("", "."))
@@ -73,7 +75,9 @@ def _check_lengths(parts: tuple[str, ...]) -> None:
     try:
         lengths = [len(part.encode()) for part in parts]
     except UnicodeEncodeError as error:
-        raise InvalidPathError("A path must be valid Unicode text.") from error
+        raise InvalidPathError(
+            "A path must be whole characters: it holds half a surrogate pair."
+        ) from error
     if any(length > MAX_NAME_BYTES for length in lengths):
         raise InvalidPathError(f"A name in a path can't be over {MAX_NAME_BYTES} bytes.")
     if sum(lengths) + len(lengths) - 1 > MAX_PATH_BYTES:

@@ -13,15 +13,15 @@ MAX_REQUIREMENTS = 50
 
 def parse_requirements(texts: Iterable[str]) -> tuple[Requirement, ...]:
     """Read requirements. Raises `InvalidRequirementError` for the first that is not plain."""
-    requirements = tuple(parse_requirement(text) for text in texts)
-    if not requirements:
+    named = tuple(texts)
+    if not named:
         raise InvalidRequirementError("Name at least one package to install.")
-    if len(requirements) > MAX_REQUIREMENTS:
+    if len(named) > MAX_REQUIREMENTS:
         raise InvalidRequirementError(
             f"At most {MAX_REQUIREMENTS} packages can be installed at once.",
             limit=MAX_REQUIREMENTS,
         )
-    return requirements
+    return tuple(parse_requirement(text) for text in named)
 
 
 def parse_requirement(text: str) -> Requirement:

@@ -27,6 +27,7 @@ from services.executor.messages import (
     InstalledPackage,
     InstallRequest,
     SessionSpec,
+    SessionState,
 )
 from services.executor.packages import SessionPackages
 from services.executor.registry import Registry
@@ -282,6 +283,11 @@ class Session:
             stopped_reason=self.stopped_reason,
             failed=self.failed,
         )
+
+    def state(self) -> SessionState:
+        """Say what it has and does now; what is unrecorded stays the recorder's."""
+        last_active_at = time.time() if self.busy else self.last_active_at
+        return SessionState(self._packages.installed, last_active_at, self.busy)
 
     async def stop(self, reason: str) -> tuple[ExecutionRecord, ...]:
         """End everything that runs inside; return all that is unrecorded. Idempotent."""

@@ -227,3 +227,27 @@ async def test_output_after_the_end_belongs_to_the_record(desk: Desk) -> None:
     assert [one.stdout for one in await desk.recorded() if one.execution_id == execution] == [
         "late\n"
     ]
+
+
+async def test_looking_at_a_session_takes_nothing_from_its_recorder(desk: Desk) -> None:
+    """Output that came after a record was given is given still, whoever has looked meanwhile."""
+    await desk.recorded()
+    execution = await desk.submit(
+        "import os, threading, time\ndef late():\n    while not os.path.exists('go'):\n"
+        "        time.sleep(0.01)\n    print('late', flush=True)\n"
+        "threading.Thread(target=late).start()"
+    )
+    await desk.ended(execution)
+    given = await desk.executor.collect(desk.id, (), 0, wait_seconds=0)
+    await desk.executor.write_file(desk.id, "go", b"")
+
+    async def printed() -> bool:
+        return "late" in (await desk.executor.record(desk.id, execution)).stdout
+
+    await until(printed)
+    looked = await desk.executor.state(desk.id)
+    again = await desk.executor.collect(desk.id, [execution], 0, wait_seconds=0)
+
+    assert [one.stdout for one in given.ended] == [""]
+    assert (looked.packages, looked.busy) == ((), False)
+    assert [one.stdout for one in again.ended] == ["late\n"]

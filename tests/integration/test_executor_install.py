@@ -1,6 +1,7 @@
 """Installing packages on the node with the real uv: from an index of our own, and the public."""
 
 import importlib
+import json
 import os
 import stat
 from dataclasses import replace
@@ -115,6 +116,74 @@ async def test_only_the_images_packages(session: Session, index: Index) -> None:
 
     assert await session.install("shared") == {"shared": "1.0"}
     assert session.current.readlink() == Path("g0")
+
+
+OLDER = replace(TARGET, python_version="3.12.9")
+
+
+def add_for(index: Index, name: str, version: str, *pythons: str) -> None:
+    """Add a compiled package, which says for which Python it is."""
+    for python in pythons:
+        files = {f"{name}.py": f"built_for = {python!r}\n".encode()}
+        index.add(name, version, files, tag=f"{python}-{python}-manylinux_2_28_x86_64")
+
+
+async def test_packages_are_of_the_images_python(session: Session, index: Index) -> None:
+    """Once the image has another Python, an installation brings all that was asked for anew."""
+    add_for(index, "a", "1.0", "cp313", "cp312")
+    add_for(index, "b", "1.0", "cp313")
+    add_for(index, "b", "0.9", "cp312")
+    index.add("c", "1.0")
+    await session.install("a", "b", "c")
+    index.add("c", "2.0")
+    session.said.clear()
+    session.target = OLDER
+
+    versions = await session.install("a")
+
+    assert versions == {"a": "1.0", "b": "0.9", "c": "1.0"}
+    assert session.words == "Successfully installed a-1.0 b-0.9 c-1.0\n"
+    for name in "ab":
+        assert (session.current / f"{name}.py").read_text() == "built_for = 'cp312'\n"
+    await session.install("a")
+    assert session.words.endswith("Requirement already satisfied: a==1.0\n")
+
+
+async def test_nothing_for_another_python_stays(session: Session, index: Index) -> None:
+    """Not even where the new image has itself all that was asked for."""
+    add_for(index, "a", "1.0", "cp313", "cp312")
+    await session.install("a")
+    session.target = replace(OLDER, image_packages={"a": "1.0"})
+
+    assert await session.install("a") == {"a": "1.0"}
+    assert list(session.current.iterdir()) == []
+
+
+async def test_another_patch_of_python_is_no_other(session: Session, index: Index) -> None:
+    """What is there stays where it is."""
+    index.add("a", "1.0")
+    await session.install("a")
+    session.target = replace(TARGET, python_version="3.13.7")
+    await session.install("a")
+
+    assert session.current.readlink() == Path("g1")
+
+
+async def test_packages_of_before_the_target_was_noted(session: Session, index: Index) -> None:
+    """They keep their versions, and are installed anew with the next ones."""
+    add_for(index, "a", "1.0", "cp313", "cp312")
+    index.add("b", "1.0")
+    await session.install("a")
+    [noted] = (session.packages.parent / "install").glob("g*.json")
+    state = json.loads(noted.read_text())
+    del state["target"]
+    noted.write_text(json.dumps(state))
+    add_for(index, "a", "2.0", "cp313", "cp312")
+    session.target = OLDER
+
+    assert session.installer().installed() == (InstalledPackage("a", "1.0"),)
+    assert await session.install("b") == {"a": "1.0", "b": "1.0"}
+    assert (session.current / "a.py").read_text() == "built_for = 'cp312'\n"
 
 
 async def test_scripts_name_the_sandboxs_python(session: Session, index: Index) -> None:

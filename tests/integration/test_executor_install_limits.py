@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from services.executor import generations
 from services.executor.failures import InstallFailedError, InstallRunningError, InstallTimedOutError
 from services.executor.messages import InstalledPackage, OutputStream
+from services.executor.removal import TreeBusyError, remove_tree
 from services.executor.wheels import WheelCache
 from tests.support.installations import LIMITS, Session, installer_processes, left_over
 from tests.support.package_index import Index
@@ -169,3 +171,43 @@ async def test_the_caches_growth_is_bounded(session: Session, index: Index) -> N
     assert kept
     assert not cache.contents()
     assert await session.install("a>=1") == {"a": "1.0"}
+
+
+async def test_a_cache_that_cannot_be_tidied(
+    session: Session, index: Index, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The packages are in place, so that the installation has succeeded; the log says the rest."""
+    index.add("a", "1.0")
+    session.installer()
+    slots = session.root / "uv-slots"
+    slots.mkdir(mode=0o700)
+    (slots / "looked").symlink_to("nowhere/looked")
+
+    assert await session.install("a") == {"a": "1.0"}
+    assert "not tidied" in caplog.text
+
+
+async def test_leftovers_that_cannot_be_removed(
+    session: Session,
+    index: Index,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They are no failure of what is in place; the next installation removes them."""
+    index.add("a", "1.0")
+    index.add("b", "1.0")
+
+    def busy(parent: int, name: bytes) -> None:
+        if name.startswith(b"fresh-"):
+            raise TreeBusyError
+        remove_tree(parent, name)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(generations, "remove_tree", busy)
+        assert await session.install("a") == {"a": "1.0"}
+    left = left_over(session)
+    await session.install("b")
+
+    assert len(left) == 1
+    assert "not removed" in caplog.text
+    assert left_over(session) == []

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ops.layout import REPOSITORY
-from services.executor.errors import SessionGoneError
+from services.executor.errors import ClusterUnavailableError, SessionGoneError
 from services.executor.messages import ExecutionStatus
 from services.executor.rayagents import CONTAINER_PREFIX
 from tests.support.sessions import Desk, Lab
@@ -167,7 +167,7 @@ async def test_their_clean_up_stops_the_session(lab: Lab) -> None:
 
 
 async def test_a_stock_executor_of_the_name_is_replaced(lab: Lab, stack: Stack) -> None:
-    """A start that finds ray-agents' own actor ends it, and takes its place."""
+    """It refuses calls of ours in words; a start ends it, and takes its place."""
     desk: Desk = lab.desk()
     [stock] = await drive(
         stack,
@@ -175,6 +175,8 @@ async def test_a_stock_executor_of_the_name_is_replaced(lab: Lab, stack: Stack) 
         RAYAI_SANDBOX_RUNTIME="runsc",
     )
     assert "status" in stock
+    with pytest.raises(ClusterUnavailableError, match="another version"):
+        await desk.executor.state(desk.id)
     await desk.executor.start(desk.spec)
 
     assert await desk.value("6 * 7") == "42"

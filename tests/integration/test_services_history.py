@@ -12,10 +12,11 @@ from services.errors import (
     ServiceUnavailableError,
 )
 from services.executor.errors import ClusterUnavailableError
-from services.executor.messages import ExecutionStatus, Finished, Gap, Output
-from services.limits import MIB
+from services.executor.messages import Event, ExecutionStatus, Finished, Gap, Output
+from services.limits import MAX_SEQ, MIB
 from services.read_budget import ReadBudget
 from tests.support.rooms import Room, a_held_execution, events, room_in, session_of
+from tests.support.scripted_sessions import HOLD
 from tests.support.stub_services import outline
 
 
@@ -162,3 +163,51 @@ async def test_output_passes_as_it_is(room: Room) -> None:
     assert output.text == nasty
     assert execution is not None
     assert (execution.code, execution.stdout) == (nasty, nasty)
+
+
+async def test_a_reader_further_on_is_told_of_an_end_that_nobody_saw(room: Room) -> None:
+    """Once, though the end has been numbered by a reader that had come less far."""
+    sandbox = await room.running()
+    live = room.stream(sandbox, HOLD)
+    name = str([await anext(live.source), await anext(live.source)][0].execution_id)
+    room.executor.kill(session_of(room).session_id)
+
+    async def follow(after: int) -> list[Event]:
+        source = room.services.executions.follow(room.viewer, name, after)
+        return events([update async for update in source])
+
+    first = await follow(0)
+    same = events(await live.all())
+    further = await follow(7)
+    again = [await follow(after) for after in (7, 8)]
+    record = await room.services.executions.get(room.viewer, name)
+
+    assert [(type(event), event.seq) for event in first] == [(Gap, 1), (Finished, 2)]
+    assert [(type(event), event.seq) for event in same] == [(Finished, 3)]
+    assert [(type(event), event.seq) for event in further] == [(Finished, 8)]
+    assert again == [further, []]
+    assert record is not None
+    assert record.last_seq == 8
+
+
+async def test_nobody_is_told_more_after_an_end_that_was_seen(room: Room) -> None:
+    """However far a client says that it has come."""
+    sandbox = await room.running()
+    name = str((await room.stream(sandbox, "hello").all())[0].execution_id)
+    await room.services.sandboxes.stop(room.viewer, str(sandbox.id))
+    follow = room.services.executions.follow
+
+    assert [update async for update in follow(room.viewer, name, 4)] == []
+    assert [update async for update in follow(room.viewer, name, MAX_SEQ)] == []
+
+
+async def test_the_furthest_place_leaves_room_for_the_end(room: Room) -> None:
+    """An end that nobody saw comes after any place that a client may name."""
+    sandbox = await room.running()
+    name = await a_held_execution(room, sandbox)
+    room.executor.kill(session_of(room).session_id)
+    follow = room.services.executions.follow
+    told = events([update async for update in follow(room.viewer, name, MAX_SEQ)])
+
+    assert [type(event) for event in told] == [Gap, Finished]
+    assert told[-1].seq <= 2**31 - 1

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from structlog.testing import capture_logs
+from structlog.typing import EventDict
 
 from db.engine import Database
 from db.repositories.running import RunningRepository
@@ -13,7 +15,7 @@ from services.keeper import Keeper
 from services.leases import Lease
 from services.transactions import Transactions
 from tests.support.postgres import PostgresServer, embedded_server
-from tests.support.rooms import Room, comes_to, recorded, room_in, session_of, until
+from tests.support.rooms import Room, comes_to, make_older, recorded, room_in, session_of, until
 from tests.support.scripted_sessions import HOLD
 
 
@@ -152,6 +154,21 @@ async def test_installed_packages_are_recorded_and_listed_at_once(kept: Room) ->
     assert listed == installed.packages
 
 
+async def test_only_the_recorder_collects(room: Room) -> None:
+    """Listing, installing and reaping leave what is unrecorded to it."""
+    idle = await room.running()
+    await make_older(room, idle, 3601)
+    await room.services.reaper.reap()
+    reason = await comes_to(room, idle, "STOPPED")
+    sandbox = await room.running()
+    await room.services.packages.install(room.viewer, PackagesToInstall(str(sandbox.id), ["six"]))
+    listed = await room.services.packages.list(room.viewer, sandbox.id)
+
+    assert reason == "idle for 3600 s"
+    assert listed == [Package("six", "1")]
+    assert room.executor.calls["collect"] == 0
+
+
 async def test_one_process_keeps_house_at_a_time(database: Database) -> None:
     """The next takes over as soon as the first ends, or dies."""
     working: list[str] = []
@@ -210,6 +227,45 @@ async def test_a_keeper_that_cannot_renew_stops_working(
         await has(3)
 
     assert turns == ["begun", "ended", "begun", "ended"]
+
+
+async def test_a_keeper_outlives_what_the_database_refuses(server: PostgresServer) -> None:
+    """Whether it comes to the lease, renews it or gives it back; each refusal is in the log."""
+    turns: list[str] = []
+
+    async def duty() -> None:
+        turns.append("begun")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            turns.append("ended")
+
+    async def until_there_are(number: int, of: list[str] | list[EventDict]) -> None:
+        async def holds() -> bool:
+            return len(of) >= number
+
+        await until(holds)
+
+    async with server.database() as made, Database(made.url) as database:
+        away = "ALTER TABLE sandbox_api.leases RENAME TO away"
+        back = "ALTER TABLE sandbox_api.away RENAME TO leases"
+        await server.run(made.name, away)
+        with capture_logs() as logs:
+            keeper = Keeper(Lease(Transactions(database), "keeper", 0.9), [duty])
+            async with keeper:
+                await until_there_are(1, logs)
+                await server.run(made.name, back)
+                await until_there_are(1, turns)
+                await server.run(made.name, away)
+                await until_there_are(2, turns)
+                await server.run(made.name, back)
+                await until_there_are(3, turns)
+                await server.run(made.name, away)
+
+    assert turns == ["begun", "ended", "begun", "ended"]
+    refused = [each for each in logs if each["log_level"] == "error"]
+    assert {each["event"] for each in refused} == {"lease not kept", "lease not given back"}
+    assert all(each["exc_info"] for each in refused)
 
 
 async def test_everything_alive_is_found_again_after_a_restart(room: Room) -> None:

@@ -7,13 +7,23 @@ from datetime import timedelta
 
 import pytest
 from sqlmodel import col, update
+from structlog.testing import capture_logs
 
 from db.engine import Database
-from db.tables import ExecutionRow, SandboxRow
+from db.tables import ExecutionRow
 from services.entities import NewSandbox, Sandbox, SandboxChanges
 from services.executor.errors import ClusterUnavailableError
+from services.executor.messages import ExecutionStatus
 from tests.support.postgres import Servers
-from tests.support.rooms import Room, comes_to, recorded, session_of, until
+from tests.support.rooms import (
+    Room,
+    a_held_execution,
+    comes_to,
+    make_older,
+    recorded,
+    session_of,
+    until,
+)
 from tests.support.scripted_sessions import HOLD
 
 
@@ -31,21 +41,6 @@ async def is_watched(room: Room) -> None:
         return room.executor.calls["collect"] >= 2
 
     await until(holds)
-
-
-async def make_older(room: Room, sandbox: Sandbox, seconds: float) -> None:
-    """Have a sandbox been started, and used last, so long before."""
-    span = timedelta(seconds=seconds)
-    async with room.database.service_session() as session:
-        await session.exec(
-            update(SandboxRow)
-            .where(col(SandboxRow.id) == sandbox.id)
-            .values(
-                started_at=col(SandboxRow.started_at) - span,
-                last_active_at=col(SandboxRow.last_active_at) - span,
-            )
-        )
-    session_of(room).last_active_at -= seconds
 
 
 async def test_an_idle_sandbox_is_stopped_with_the_reason(kept: Room) -> None:
@@ -212,3 +207,76 @@ async def test_an_execution_that_never_came_to_its_session_is_lost_in_the_end(ro
 
     assert usage.running_executions == 1
     assert (await room.services.sandboxes.usage(room.viewer)).running_executions == 0
+
+
+async def two_running(room: Room) -> list[Sandbox]:
+    """Return two sandboxes that run."""
+    return [await room.running() for _ in range(2)]
+
+
+async def statuses(room: Room, sandboxes: list[Sandbox]) -> list[str]:
+    """Return what the records say of sandboxes, in alphabetical order."""
+    rows = [await room.row(each) for each in sandboxes]
+    return sorted("" if row is None else row.status for row in rows)
+
+
+async def test_a_lost_sandbox_that_fails_keeps_no_other_from_its_turn(room: Room) -> None:
+    """The round goes on, the fault is in the log, and the next round makes up for it."""
+    sandboxes = await two_running(room)
+    for session_id in list(room.executor.sessions):
+        room.executor.kill(session_id)
+    room.executor.faults["stats"].append(RuntimeError("odd"))
+    with capture_logs() as logs:
+        await room.services.reconciler.reconcile()
+    first = await statuses(room, sandboxes)
+    await room.services.reconciler.reconcile()
+
+    assert first == ["FAILED", "RUNNING"]
+    assert [each["exc_info"] for each in logs if each["log_level"] == "error"] == [True]
+    assert await statuses(room, sandboxes) == ["FAILED", "FAILED"]
+
+
+async def test_an_operation_that_fails_keeps_no_other_from_its_turn(room: Room) -> None:
+    """Two starts were cut short: one is ended in this round, the other in the next."""
+    create = room.services.sandboxes.create
+    sandboxes = [await create(room.viewer, NewSandbox()) for _ in range(2)]
+    gates = [await half_begun(room, each, "start", "start") for each in sandboxes]
+    room.executor.faults["stats"].append(RuntimeError("odd"))
+    await room.services.reconciler.resolve()
+    first = await statuses(room, sandboxes)
+    await room.services.reconciler.resolve()
+
+    assert first == ["FAILED", "STARTING"]
+    assert await statuses(room, sandboxes) == ["FAILED", "FAILED"]
+    for gate in gates:
+        gate.set()
+
+
+async def test_an_execution_that_fails_keeps_no_other_from_its_turn(room: Room) -> None:
+    """Both have ended: one is recorded in this round, the other in the next."""
+    sandbox = await room.running()
+    for _ in range(2):
+        await a_held_execution(room, sandbox)
+    session = session_of(room)
+    for execution in session.unended():
+        session.finish(execution, ExecutionStatus.SUCCEEDED)
+    room.executor.faults["record"].append(RuntimeError("odd"))
+    await room.services.reconciler.reconcile()
+    first = (await room.services.sandboxes.usage(room.viewer)).running_executions
+    await room.services.reconciler.reconcile()
+
+    assert first == 1
+    assert (await room.services.sandboxes.usage(room.viewer)).running_executions == 0
+
+
+async def test_a_session_that_fails_keeps_no_other_from_its_turn(room: Room) -> None:
+    """Two are left over of stopped sandboxes: one is ended in this round."""
+    sandboxes = await two_running(room)
+    sessions = dict(room.executor.sessions)
+    for sandbox in sandboxes:
+        await room.services.sandboxes.stop(room.viewer, str(sandbox.id))
+    room.executor.sessions.update(sessions)
+    room.executor.faults["stop"].append(RuntimeError("odd"))
+    await room.services.reconciler.reconcile()
+
+    assert len(room.executor.sessions) == 1

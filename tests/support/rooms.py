@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
+from sqlmodel import col, update
+
 from db.engine import Database
 from db.repositories.running import RunningRepository
 from db.tables import ExecutionRow, SandboxRow
@@ -159,3 +161,18 @@ async def comes_to(room: Room, sandbox: Sandbox, status: str | None) -> str | No
 
     await until(holds)
     return reason
+
+
+async def make_older(room: Room, sandbox: Sandbox, seconds: float) -> None:
+    """Have a sandbox been started, and used last, so long before."""
+    span = timedelta(seconds=seconds)
+    async with room.database.service_session() as session:
+        await session.exec(
+            update(SandboxRow)
+            .where(col(SandboxRow.id) == sandbox.id)
+            .values(
+                started_at=col(SandboxRow.started_at) - span,
+                last_active_at=col(SandboxRow.last_active_at) - span,
+            )
+        )
+    session_of(room).last_active_at -= seconds

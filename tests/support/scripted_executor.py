@@ -30,6 +30,7 @@ from services.executor.messages import (
     InstallRequest,
     SessionInfo,
     SessionSpec,
+    SessionState,
     SessionStats,
     SessionTrace,
 )
@@ -179,6 +180,12 @@ class ScriptedExecutor:
         await self._enter("collect")
         session = self._session(session_id)
         return await session.collect(acknowledged, packages_version, wait_seconds)
+
+    async def state(self, session_id: str) -> SessionState:
+        """Say what it has."""
+        await self._enter("state")
+        session = self._session(session_id)
+        return SessionState(session.packages, session.last_active_at, bool(session.unended()))
 
     async def stats(self, session_id: str) -> SessionStats:
         """Say that it lives."""

@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 from app.backend import Backend
 from app.settings import Settings
 from app.token import make_token
+from db.repositories.executions import PageSize
 from resolvers.context import Services
 from services import entities
 from services.auth import TokenVerifier
@@ -127,6 +128,13 @@ class StubSandboxes:
         self.calls.append("count")
         return len(self.known)
 
+    async def changes(
+        self, _viewer: entities.Viewer, _sandbox_id: str | None
+    ) -> AsyncGenerator[entities.SandboxChange, None]:
+        """Tell each once."""
+        for item in self.known:
+            yield entities.SandboxChange(item, None, NOW)
+
     async def create(self, _viewer: entities.Viewer, new: entities.NewSandbox) -> entities.Sandbox:
         """Remember what was asked for."""
         self.created = new
@@ -153,11 +161,22 @@ class StubExecutions:
     closed: int = 0
     asked: entities.CodeToRun | None = None
     calls: list[str] = field(default_factory=list)
+    large_bytes: int = 0
     closing: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def get(self, _viewer: entities.Viewer, execution_id: str) -> entities.Execution | None:
+    async def get(
+        self, _viewer: entities.Viewer, execution_id: str, _budget: ReadBudget | None = None
+    ) -> entities.Execution | None:
         """Look for the one it knows."""
+        self.calls.append("get")
         return self.record if str(self.record.id) == execution_id else None
+
+    async def outline(
+        self, _viewer: entities.Viewer, execution_id: str, _budget: ReadBudget | None = None
+    ) -> entities.ExecutionOutline | None:
+        """Look for the one it knows, without what is large."""
+        self.calls.append("outline")
+        return outline(self.record) if str(self.record.id) == execution_id else None
 
     async def page(
         self,
@@ -165,10 +184,12 @@ class StubExecutions:
         _sandbox_id: entities.SandboxId,
         _first: int,
         _after: str | None,
-        _budget: ReadBudget | None = None,
+        budget: ReadBudget | None = None,
     ) -> entities.Page[entities.Execution]:
         """Give the one it knows."""
         self.calls.append("page")
+        if budget is not None:
+            budget.take(PageSize(2, self.large_bytes))
         return _only(self.record)
 
     async def outlines(
@@ -177,6 +198,7 @@ class StubExecutions:
         _sandbox_id: entities.SandboxId,
         _first: int,
         _after: str | None,
+        _budget: ReadBudget | None = None,
     ) -> entities.Page[entities.ExecutionOutline]:
         """Give the one it knows, without what is large."""
         self.calls.append("outlines")

@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import CheckConstraint
 from sqlmodel import SQLModel
 
-from db.repositories.running import ALIVE_STATUSES, LOST, UNENDED_STATUSES
-from db.tables import SCHEMA, ExecutionRow, SandboxRow, metadata
+from db.repositories.running import ALIVE_STATUSES, LOST
+from db.tables import SCHEMA, UNENDED_STATUSES, ExecutionRow, SandboxRow, metadata
 from services.entities import SandboxStatus
 from services.executor.messages import ExecutionKind, ExecutionStatus
 

@@ -12,7 +12,8 @@ from resolvers.streams import OpenedStream
 from schema.build import build_schema
 from services.errors import NotFoundError
 from services.executor import messages
-from tests.support.stub_services import Stubs, viewer
+from services.limits import MAX_READ_BYTES
+from tests.support.stub_services import Stubs, sandbox, viewer
 
 SCHEMA = build_schema()
 FOLLOW = """subscription { executeCode(input: {sandboxId: "x", code: "1"}) {
@@ -28,10 +29,10 @@ FOLLOW = """subscription { executeCode(input: {sandboxId: "x", code: "1"}) {
         execution { stdout } } } }"""
 
 
-async def stream(stubs: Stubs) -> AsyncIterator[Any]:
-    """Follow code as a user."""
+async def stream(stubs: Stubs, document: str = FOLLOW) -> AsyncIterator[Any]:
+    """Follow code, or something else, as a user."""
     context = Context(stubs.services(), "request", viewer())
-    found = await SCHEMA.stream(FOLLOW, context_value=context)
+    found = await SCHEMA.stream(document, context_value=context)
     async with aclosing(found) as results:
         async for result in results:
             yield result
@@ -151,3 +152,14 @@ async def test_unread_stream_closes_its_source() -> None:
     assert closed == [True]
     with pytest.raises(StopAsyncIteration):
         await anext(stream)
+
+
+async def test_each_event_has_a_budget_of_its_own() -> None:
+    """A subscription that shows executions goes on however much it has shown."""
+    stubs = Stubs()
+    stubs.sandboxes.known = [sandbox() for _ in range(3)]
+    stubs.executions.large_bytes = MAX_READ_BYTES
+    document = "subscription { sandboxChanged { sandbox { executions { nodes { stdout } } } } }"
+    results = [result async for result in stream(stubs, document)]
+
+    assert [result.errors for result in results] == [None] * 3
