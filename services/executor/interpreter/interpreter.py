@@ -8,7 +8,6 @@ import importlib
 import io
 import itertools
 import os
-import shlex
 import socket
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from typing import Any, NoReturn
 
 from IPython.core.error import UsageError
 
-from . import frames, streams
+from . import frames, pip, streams
 from . import shell as shells
 from .channel import Channel
 from .clones import Clones
@@ -223,7 +222,7 @@ class Interpreter:
 
     def pip(self, line: str) -> None:
         """Install packages: `%pip install [-q] [-U] NAME ...`; the node downloads the wheels."""
-        quiet, upgrade, names = _parse_pip(line)
+        quiet, upgrade, names = pip.parse(line)
         streams.flush(*self._outputs)
         number = next(self._numbers)
         wish = {"number": number, "requirements": names, "upgrade": upgrade, "quiet": quiet}
@@ -232,29 +231,6 @@ class Interpreter:
         importlib.invalidate_caches()
         if not answer.get("ok"):
             raise UsageError(str(answer.get("message")))
-
-
-def _parse_pip(line: str) -> tuple[bool, bool, list[str]]:
-    words = shlex.split(line)
-    if words[:1] != ["install"]:
-        msg = "only %pip install is there; `importlib.metadata` lists what is installed"
-        raise UsageError(msg)
-    quiet = upgrade = False
-    names = []
-    for word in words[1:]:
-        if word in ("-q", "-qq", "-qqq", "--quiet"):
-            quiet = True
-        elif word in ("-U", "--upgrade"):
-            upgrade = True
-        elif word.startswith("-"):
-            msg = f"{word} is not taken: %pip install [-q] [-U] NAME[==VERSION] ..."
-            raise UsageError(msg)
-        else:
-            names.append(word)
-    if not names:
-        msg = "name a package: %pip install NAME"
-        raise UsageError(msg)
-    return quiet, upgrade, names
 
 
 def _exit(code: object = None) -> NoReturn:
