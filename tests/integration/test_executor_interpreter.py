@@ -4,7 +4,7 @@ import pytest
 
 from services.executor.messages import ExecutionStatus, InputRequested
 from tests.support.faults import eventually
-from tests.support.sessions import Desk, Lab, until
+from tests.support.sessions import Desk, until
 
 FAILED, SUCCEEDED = ExecutionStatus.FAILED, ExecutionStatus.SUCCEEDED
 
@@ -173,53 +173,6 @@ async def test_pip_in_a_shell_points_to_the_magic(desk: Desk, command: str) -> N
 
     assert "%pip install" in run.stderr
     assert run.stdout == ""
-
-
-PLANTED = {
-    "json.py": "raise RuntimeError('json.py of the workspace')",
-    "frames.py": "raise RuntimeError('frames.py of the workspace')",
-    "traitlets.py": "__version__ = '0.1'",
-    "sitecustomize.py": "raise SystemExit('sitecustomize.py of the workspace')",
-    "usercustomize.py": "raise SystemExit('usercustomize.py of the workspace')",
-    "IPython/__init__.py": "raise RuntimeError('IPython of the workspace')",
-    "encodings/__init__.py": "raise RuntimeError('encodings of the workspace')",
-    ".local/lib/python3.13/site-packages/evil.pth": "import sys; sys.exit('pth')",
-    ".ipython/profile_default/startup/00.py": "raise SystemExit('startup')",
-    ".ipython/profile_default/ipython_config.py": "raise SystemExit('config')",
-    ".pythonrc": "raise SystemExit('rc')",
-    "pyvenv.cfg": "home = /nowhere",
-}
-
-
-async def test_the_users_modules_brick_nothing(lab: Lab) -> None:
-    """After a restart and a stop with modules of our names in the workspace, code still runs."""
-    desk = await lab.start()
-    for path, content in PLANTED.items():
-        await desk.executor.write_file(desk.id, path, content.encode())
-    await desk.executor.restart(desk.id)
-    restarted = await desk.run("print('alive')\n1 + 1")
-    failing = await desk.run("import frames")
-    await desk.executor.stop(desk.id, None)
-    await desk.executor.start(desk.spec)
-
-    assert restarted.succeeded().result == "2"
-    assert failing.error.value == "frames.py of the workspace"
-    assert await desk.value("6 * 7") == "42"
-
-
-async def test_the_users_packages_win(desk: Desk) -> None:
-    """A module of the workspace is imported before one that the interpreter brings along."""
-    await desk.executor.write_file(desk.id, "decorator.py", b"mine = True")
-    run = await desk.run("import decorator; print(decorator.__file__, decorator.mine)")
-
-    assert run.succeeded().stdout == "/workspace/decorator.py True\n"
-
-
-async def test_code_starts_in_the_workspace(desk: Desk) -> None:
-    """The working folder and HOME are the workspace, and `__file__`-less code is `__main__`."""
-    run = await desk.run("import os; print(os.getcwd(), os.environ['HOME'], __name__)")
-
-    assert run.succeeded().stdout == "/workspace /workspace __main__\n"
 
 
 async def test_an_interpreter_that_ends_between_executions(desk: Desk) -> None:

@@ -5,7 +5,7 @@ import builtins
 import contextlib
 import getpass
 import importlib
-import io
+import importlib.metadata
 import itertools
 import os
 import socket
@@ -42,7 +42,9 @@ def prepare() -> Callable[[socket.socket, frames.Payload], None]:
 def run(shell: shells.Shell, control: socket.socket, setup: frames.Payload) -> None:
     """Serve as the interpreter until the supervisor ends it."""
     os.environ.update({str(k): str(v) for k, v in dict(setup.get("environment") or {}).items()})
-    os.chdir(WORKSPACE)
+    # Started there, and without a right to enter it the code could not give itself one.
+    with contextlib.suppress(OSError):
+        os.chdir(WORKSPACE)
     sys.path[:] = _search_path(sys.path)
     threading.stack_size(STACK_BYTES)
     Interpreter(Channel(control), shell).serve()
@@ -78,7 +80,9 @@ class Interpreter:
 
     def serve(self) -> None:
         """Run cells until the process is ended; a forked copy that comes here ends itself."""
-        self._warm()
+        # What is the user's must not end the interpreter before there is a cell to tell of it.
+        with contextlib.suppress(Exception, SystemExit):
+            self.warm()
         while True:
             if self._channel.foreign:
                 streams.flush(*self._outputs)
@@ -87,16 +91,15 @@ class Interpreter:
             with contextlib.suppress(KeyboardInterrupt):
                 self._cell(request)
 
-    def _warm(self) -> None:
+    def warm(self) -> None:
         """Do beforehand what the first cell and the first traceback would wait for.
 
         A fork's memory is copied as it is touched, which takes 30 ms for the first cell.
         """
-        with contextlib.redirect_stdout(io.StringIO()):
-            self._shell.run_cell("print()", store_history=False)
+        shells.rehearse(self._shell, "print()")
         if not self._channel.readable(IDLE_SECONDS):
             importlib.invalidate_caches()
-            shells.warm(self._shell)
+            shells.rehearse(self._shell, "1 / 0")
 
     def _new_loop(self) -> CellLoop:
         loop = CellLoop()
