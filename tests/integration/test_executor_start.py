@@ -146,3 +146,18 @@ async def test_an_interpreter_starts_in_a_closed_workspace(lab: Lab) -> None:
 
     assert await desk.value("import os; os.chmod('/workspace', 0o755); os.getcwd()")
     assert await desk.value("open('x', 'w').write('1')") == "1"
+
+
+async def test_an_interpreter_that_cannot_start(lab: Lab) -> None:
+    """It is not forked again and again; each execution tries once, and tells why it failed."""
+    desk = await lab.start(environment={"SPOILED": "\0"})
+    seen = [await desk.run("print('never')") for _ in range(3)]
+    resting = await desk.processes()
+
+    for run in seen:
+        assert run.status is FAILED
+        assert run.error.name == "InterpreterNotStarted"
+        assert "exit code 1" in run.error.value
+        assert "null byte" in run.stderr
+        assert run.stdout == ""
+    assert resting == await desk.processes()

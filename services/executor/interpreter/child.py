@@ -8,6 +8,7 @@ import resource
 import selectors
 import signal
 import socket
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -41,6 +42,8 @@ class Child:
                 ours.close()
                 _become_interpreter(out_write, err_write, theirs.fileno(), setup)
                 run(theirs, setup)
+            except BaseException:  # noqa: BLE001 # there is nobody else to tell
+                os.write(2, traceback.format_exc().encode())
             finally:
                 os._exit(1)
         for descriptor in (out_write, err_write):
@@ -49,6 +52,10 @@ class Child:
         ours.setblocking(False)
         self.stdout = out_read
         self.stderr = err_read
+        self.started = False
+        """Whether it has come so far that it takes cells."""
+        self.run_given: int | None = None
+        """The execution that it was given last."""
         self.incoming = bytearray()
         self.closed: set[int] = set()
         self._socket = ours

@@ -83,6 +83,7 @@ class Interpreter:
         # What is the user's must not end the interpreter before there is a cell to tell of it.
         with contextlib.suppress(Exception, SystemExit):
             self.warm()
+        self._channel.send(frames.STARTED, {})
         while True:
             if self._channel.foreign:
                 streams.flush(*self._outputs)

@@ -21,6 +21,7 @@ from .memory import MEMORY_SECONDS, MemoryLimit
 
 HIGH_WATER = 512 * 1024
 """Above this many bytes on their way to the node, nothing more is taken from the code."""
+NOT_STARTED = "InterpreterNotStarted"
 ANSWERED = frozenset({frames.DISPLAY, frames.CLEAR, frames.ASK, frames.INSTALL})
 PASSED = ANSWERED | {frames.ERROR, frames.DONE, frames.WITHDRAWN}
 
@@ -126,12 +127,17 @@ class Supervisor:
             child.give(kind, body)
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGINT)
-        elif kind in (frames.EXECUTE, frames.INPUT, frames.INSTALLED) and child is not None:
-            if kind == frames.EXECUTE:
-                self._run_given = frames.run_of(body)
-                self._busy = True
-                self._memory.begin()
+        elif kind == frames.EXECUTE:
+            self._execute(body)
+        elif kind in (frames.INPUT, frames.INSTALLED) and child is not None:
             child.give(kind, body)
+
+    def _execute(self, body: bytes) -> None:
+        child = self._child or self._fork()
+        child.run_given = self._run_given = frames.run_of(body)
+        self._busy = True
+        self._memory.begin()
+        child.give(frames.EXECUTE, body)
 
     def _send(self, frame: bytes) -> None:
         self._outgoing += frame
@@ -152,12 +158,16 @@ class Supervisor:
     # The interpreter's side.
 
     def _start_child(self) -> None:
+        self._fork()
         self._generation += 1
+        self._send(frames.encode(frames.READY, {"generation": self._generation}))
+
+    def _fork(self) -> Child:
         self._busy = False
         self._memory = MemoryLimit(int(self._setup.get("memory_bytes") or 0))
-        self._child = Child(self._run, self._setup, self._selector)
-        self._send(frames.encode(frames.READY, {"generation": self._generation}))
-        self._memory.look(self._child.pid)
+        self._child = child = Child(self._run, self._setup, self._selector)
+        self._memory.look(child.pid)
+        return child
 
     def _replace(self) -> None:
         """End every process but the init and this one, and fork a fresh interpreter."""
@@ -207,10 +217,12 @@ class Supervisor:
             self._drain(child)
             if kind in PASSED:
                 self._send(frames.pack(kind, body))
-            if kind == frames.DONE:
+            if kind == frames.STARTED:
+                child.started = True
+            elif kind == frames.DONE:
                 self._busy = False
                 self._memory.look(child.pid)
-            if kind in ANSWERED:
+            elif kind in ANSWERED:
                 child.give(frames.RELAYED, b"")
 
     def _reap(self, descriptor: int) -> None:
@@ -227,14 +239,41 @@ class Supervisor:
             self._bury(child, os.waitstatus_to_exitcode(status))
 
     def _bury(self, child: Child, exit_code: int) -> None:
-        """The interpreter is dead: send the last of it, say so, and fork another."""
+        """The interpreter is dead: send the last of it, say so, and fork another.
+
+        One that died before it had begun would do so again: the next is forked when needed.
+        """
         self.read_control(child.control)
         self._drain(child)
         processes.end_all_others()
         self._child = None
         child.close(self._selector)
-        self._send(frames.encode(frames.DIED, {"exit_code": exit_code, "run": self._run_given}))
-        self._start_child()
+        if child.started:
+            died = {"exit_code": exit_code, "run": self._run_given}
+            self._send(frames.encode(frames.DIED, died))
+            self._start_child()
+        else:
+            self._busy = False
+            self._tell_not_started(child.run_given, exit_code)
+
+    def _tell_not_started(self, run: int | None, exit_code: int) -> None:
+        if run is None:
+            return
+        error = {
+            "name": NOT_STARTED,
+            "value": f"The interpreter ended as it started, {_how(exit_code)}: "
+            "what it wrote is in the output.",
+        }
+        self._send(frames.encode(frames.ERROR, error))
+        done = {"run": run, "exit_code": 1, "raised": NOT_STARTED}
+        self._send(frames.encode(frames.DONE, done))
+
+
+def _how(exit_code: int) -> str:
+    if exit_code >= 0:
+        return f"with exit code {exit_code}"
+    known = {number.value: number.name for number in signal.Signals}
+    return f"by {known.get(-exit_code, f'signal {-exit_code}')}"
 
 
 def _hello() -> frames.Payload:
