@@ -85,12 +85,17 @@ class Interpreter:
             self.warm()
         self._channel.send(frames.STARTED, {})
         while True:
-            if self._channel.foreign:
-                streams.flush(*self._outputs)
-                os._exit(0)
+            self._leave()
             request = self._next()
             with contextlib.suppress(KeyboardInterrupt):
                 self._cell(request)
+
+    def _leave(self) -> None:
+        """End this process if it is a copy that the code forked and let come out of its frame."""
+        if self._channel.foreign:
+            streams.flush(*self._outputs)
+            self._clones.leave()
+            os._exit(0)
 
     def warm(self) -> None:
         """Do beforehand what the first cell and the first traceback would wait for.
