@@ -87,6 +87,81 @@ async def test_what_a_cell_began_goes_on_after_it(desk: Desk, code: str) -> None
         assert await desk.value("import asyncio; await asyncio.sleep(0, 'well')") == "'well'"
 
 
+TICKING = """
+import asyncio, os, sys, threading
+loop = asyncio.get_event_loop(); kept = 'here'; ticks = []
+def tick(): ticks.append(loop.call_later(0.01, tick))
+tick()
+"""
+TICKS = """
+n = len(ticks)
+while len(ticks) == n: await asyncio.sleep(0)
+kept
+"""
+ENDINGS = {
+    "sys.exit in a task": (
+        """
+async def end(): await asyncio.sleep(0.05); sys.exit(3)
+task = asyncio.ensure_future(end())
+""",
+        "SystemExit: 3",
+    ),
+    "sys.exit in a callback": ("loop.call_soon(sys.exit, 3)", "SystemExit: 3"),
+    "KeyboardInterrupt": (
+        """
+def end(): raise KeyboardInterrupt
+loop.call_soon(end)
+""",
+        "KeyboardInterrupt",
+    ),
+    "stop": ("loop.call_soon(loop.stop)", "Something stopped the event loop"),
+    "stop by a thread": (
+        "threading.Timer(0.1, lambda: loop.call_soon_threadsafe(loop.stop)).start()",
+        "Something stopped the event loop",
+    ),
+    "stop before": ("loop.stop()", "Something stopped the event loop"),
+    "close": ("loop.call_soon(loop.close)", "Cannot close a running event loop"),
+    "cancel all": (
+        """
+def end():
+    for task in asyncio.all_tasks(loop): task.cancel()
+    print('cancelled', file=sys.stderr)
+loop.call_soon(end)
+""",
+        "cancelled",
+    ),
+    "a copy that exits": (
+        """
+def end():
+    pid = os.fork()
+    if pid == 0: sys.exit(3)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    print('waited', file=sys.stderr)
+loop.call_soon(end)
+""",
+        "waited",
+    ),
+}
+
+
+@pytest.mark.parametrize(("code", "words"), ENDINGS.values(), ids=ENDINGS)
+async def test_what_a_cell_left_on_the_loop_ends_nothing(
+    desk: Desk, resting: int, code: str, words: str
+) -> None:
+    """What ends the loop between cells is told of; the state stays, and so does the loop."""
+    execution = await desk.submit(TICKING + code)
+    await eventually(lambda: desk.executor.record(desk.id, execution), lambda r: words in r.stderr)
+    record = await desk.ended(execution)
+    after = await desk.run(TICKS)
+    (await desk.run("ticks[-1].cancel()")).succeeded()
+    await eventually(desk.processes, lambda count: count <= resting)
+
+    assert record.status is SUCCEEDED
+    assert after.succeeded().result == "'here'"
+    assert not after.finished.interpreter_restarted
+    assert "/opt/interpreter" not in record.stderr
+
+
 async def test_an_environment_is_one_executions(desk: Desk) -> None:
     """Variables of an execution are there for it and its programs, and put back after it."""
     environment = {"HOME": "/tmp", "EXTRA": "é '''", "EMPTY": ""}  # noqa: S108 # a value

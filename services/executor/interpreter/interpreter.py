@@ -21,7 +21,7 @@ from . import frames, pip, streams
 from . import shell as shells
 from .channel import Channel
 from .clones import Clones
-from .loop import CellLoop
+from .idle import Idle
 
 LIBRARY = "/opt/interpreter/lib"
 PROMPT_CHARACTERS = 4096
@@ -63,7 +63,7 @@ class Interpreter:
         """Put streams, input, signals and the shell in place."""
         self._channel = channel
         self._outputs = streams.install(self.ask)
-        self._loop = self._new_loop()
+        self._idle = Idle(channel, self._leave)
         self._packages: object = 0
         self._clones = Clones()
         self._numbers = itertools.count(1)
@@ -86,7 +86,7 @@ class Interpreter:
         self._channel.send(frames.STARTED, {})
         while True:
             self._leave()
-            request = self._next()
+            request = self._idle.next_cell()
             with contextlib.suppress(KeyboardInterrupt):
                 self._cell(request)
 
@@ -107,48 +107,15 @@ class Interpreter:
             importlib.invalidate_caches()
             shells.rehearse(self._shell, "1 / 0")
 
-    def _new_loop(self) -> CellLoop:
-        loop = CellLoop()
-        self._channel.wake = lambda: loop.call_soon_threadsafe(lambda: None)
-        return loop
-
-    def _next(self) -> frames.Payload:
-        """Wait for a cell while the tasks that earlier cells began go on."""
-        request = self._channel.take(frames.EXECUTE)
-        if request is not None:
-            return request
-        if self._loop.is_closed():
-            self._loop = self._new_loop()
-        while self._loop.wait_unused(self._channel.socket.fileno()):
-            request = self._channel.take(frames.EXECUTE)
-            if request is not None:
-                return request
-        return self._loop.run_until_complete(self._wait())
-
-    async def _wait(self) -> frames.Payload:
-        readable = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        loop.add_reader(self._channel.socket, readable.set)
-        self._channel.wake = lambda: loop.call_soon_threadsafe(readable.set)
-        try:
-            while True:
-                request = self._channel.take(frames.EXECUTE)
-                if request is not None:
-                    return request
-                readable.clear()
-                await readable.wait()
-        finally:
-            loop.remove_reader(self._channel.socket)
-
     def _run_coroutine(self, coroutine: Coroutine[Any, Any, Any]) -> Any:  # noqa: ANN401
         """Run a cell with a top-level await; an interrupt cancels it."""
-        task = self._loop.create_task(coroutine)
+        task = self._idle.loop.create_task(coroutine)
         try:
-            return self._loop.run_until_complete(task)
+            return self._idle.loop.run_until_complete(task)
         except KeyboardInterrupt:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError, KeyboardInterrupt):
-                self._loop.run_until_complete(task)
+                self._idle.loop.run_until_complete(task)
             raise
 
     def _cell(self, request: frames.Payload) -> None:
@@ -175,7 +142,7 @@ class Interpreter:
         self._channel.send(frames.DONE, outcome)
 
     def _prepare(self, request: frames.Payload) -> None:
-        asyncio.set_event_loop(self._loop)
+        asyncio.set_event_loop(self._idle.loop)
         packages = request.get("packages")
         if packages != self._packages:
             self._packages = packages
