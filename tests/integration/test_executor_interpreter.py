@@ -4,7 +4,7 @@ import pytest
 
 from services.executor.messages import ExecutionStatus, InputRequested
 from tests.support.faults import eventually
-from tests.support.sessions import Desk, Lab, until
+from tests.support.sessions import Desk, until
 
 FAILED, SUCCEEDED = ExecutionStatus.FAILED, ExecutionStatus.SUCCEEDED
 
@@ -85,6 +85,81 @@ async def test_what_a_cell_began_goes_on_after_it(desk: Desk, code: str) -> None
 
         assert (record.status, record.stdout) == (SUCCEEDED, "came\n")
         assert await desk.value("import asyncio; await asyncio.sleep(0, 'well')") == "'well'"
+
+
+TICKING = """
+import asyncio, os, sys, threading
+loop = asyncio.get_event_loop(); kept = 'here'; ticks = []
+def tick(): ticks.append(loop.call_later(0.01, tick))
+tick()
+"""
+TICKS = """
+n = len(ticks)
+while len(ticks) == n: await asyncio.sleep(0)
+kept
+"""
+ENDINGS = {
+    "sys.exit in a task": (
+        """
+async def end(): await asyncio.sleep(0.05); sys.exit(3)
+task = asyncio.ensure_future(end())
+""",
+        "SystemExit: 3",
+    ),
+    "sys.exit in a callback": ("loop.call_soon(sys.exit, 3)", "SystemExit: 3"),
+    "KeyboardInterrupt": (
+        """
+def end(): raise KeyboardInterrupt
+loop.call_soon(end)
+""",
+        "KeyboardInterrupt",
+    ),
+    "stop": ("loop.call_soon(loop.stop)", "Something stopped the event loop"),
+    "stop by a thread": (
+        "threading.Timer(0.1, lambda: loop.call_soon_threadsafe(loop.stop)).start()",
+        "Something stopped the event loop",
+    ),
+    "stop before": ("loop.stop()", "Something stopped the event loop"),
+    "close": ("loop.call_soon(loop.close)", "Cannot close a running event loop"),
+    "cancel all": (
+        """
+def end():
+    for task in asyncio.all_tasks(loop): task.cancel()
+    print('cancelled', file=sys.stderr)
+loop.call_soon(end)
+""",
+        "cancelled",
+    ),
+    "a copy that exits": (
+        """
+def end():
+    pid = os.fork()
+    if pid == 0: sys.exit(3)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    print('waited', file=sys.stderr)
+loop.call_soon(end)
+""",
+        "waited",
+    ),
+}
+
+
+@pytest.mark.parametrize(("code", "words"), ENDINGS.values(), ids=ENDINGS)
+async def test_what_a_cell_left_on_the_loop_ends_nothing(
+    desk: Desk, resting: int, code: str, words: str
+) -> None:
+    """What ends the loop between cells is told of; the state stays, and so does the loop."""
+    execution = await desk.submit(TICKING + code)
+    await eventually(lambda: desk.executor.record(desk.id, execution), lambda r: words in r.stderr)
+    record = await desk.ended(execution)
+    after = await desk.run(TICKS)
+    (await desk.run("ticks[-1].cancel()")).succeeded()
+    await eventually(desk.processes, lambda count: count <= resting)
+
+    assert record.status is SUCCEEDED
+    assert after.succeeded().result == "'here'"
+    assert not after.finished.interpreter_restarted
+    assert "/opt/interpreter" not in record.stderr
 
 
 async def test_an_environment_is_one_executions(desk: Desk) -> None:
@@ -173,53 +248,6 @@ async def test_pip_in_a_shell_points_to_the_magic(desk: Desk, command: str) -> N
 
     assert "%pip install" in run.stderr
     assert run.stdout == ""
-
-
-PLANTED = {
-    "json.py": "raise RuntimeError('json.py of the workspace')",
-    "frames.py": "raise RuntimeError('frames.py of the workspace')",
-    "traitlets.py": "__version__ = '0.1'",
-    "sitecustomize.py": "raise SystemExit('sitecustomize.py of the workspace')",
-    "usercustomize.py": "raise SystemExit('usercustomize.py of the workspace')",
-    "IPython/__init__.py": "raise RuntimeError('IPython of the workspace')",
-    "encodings/__init__.py": "raise RuntimeError('encodings of the workspace')",
-    ".local/lib/python3.13/site-packages/evil.pth": "import sys; sys.exit('pth')",
-    ".ipython/profile_default/startup/00.py": "raise SystemExit('startup')",
-    ".ipython/profile_default/ipython_config.py": "raise SystemExit('config')",
-    ".pythonrc": "raise SystemExit('rc')",
-    "pyvenv.cfg": "home = /nowhere",
-}
-
-
-async def test_the_users_modules_brick_nothing(lab: Lab) -> None:
-    """After a restart and a stop with modules of our names in the workspace, code still runs."""
-    desk = await lab.start()
-    for path, content in PLANTED.items():
-        await desk.executor.write_file(desk.id, path, content.encode())
-    await desk.executor.restart(desk.id)
-    restarted = await desk.run("print('alive')\n1 + 1")
-    failing = await desk.run("import frames")
-    await desk.executor.stop(desk.id, None)
-    await desk.executor.start(desk.spec)
-
-    assert restarted.succeeded().result == "2"
-    assert failing.error.value == "frames.py of the workspace"
-    assert await desk.value("6 * 7") == "42"
-
-
-async def test_the_users_packages_win(desk: Desk) -> None:
-    """A module of the workspace is imported before one that the interpreter brings along."""
-    await desk.executor.write_file(desk.id, "decorator.py", b"mine = True")
-    run = await desk.run("import decorator; print(decorator.__file__, decorator.mine)")
-
-    assert run.succeeded().stdout == "/workspace/decorator.py True\n"
-
-
-async def test_code_starts_in_the_workspace(desk: Desk) -> None:
-    """The working folder and HOME are the workspace, and `__file__`-less code is `__main__`."""
-    run = await desk.run("import os; print(os.getcwd(), os.environ['HOME'], __name__)")
-
-    assert run.succeeded().stdout == "/workspace /workspace __main__\n"
 
 
 async def test_an_interpreter_that_ends_between_executions(desk: Desk) -> None:

@@ -5,50 +5,101 @@ import os
 import signal
 import struct
 import sys
+import time
 
-PID = struct.Struct("=i")
-ROUNDS = 100
+NUMBER = struct.Struct("=i")
+LONGEST_NUMBERS = 65536
+GRACE_SECONDS = 0.5
+"""How long a copy may take to become another program, as what follows `pty.fork()` does."""
+PAUSE_SECONDS = 0.005
+ROUNDS = 300
+LAUNCHERS = frozenset(
+    {
+        "subprocess.Popen._execute_child",
+        "os._spawnvef",
+        "multiprocessing.popen_fork.Popen._launch",
+        "socketserver.ForkingMixIn.process_request",
+    }
+)
+"""Functions whose forks never return to the code that called them."""
 
 
 class Clones:
-    """Know every process forked by Python code, so that a cell's stray copies end with it.
+    """Know the processes that Python code forked, so that a cell's stray copies end with it.
 
-    Programs started by `subprocess` are none (they fork in C), and the workers of
-    `multiprocessing` are left alone: both outlive their cell on purpose.
+    Programs are none, however they were begun, and the workers of `multiprocessing` are left
+    alone: both outlive their cell on purpose, and are waited for by whoever began them.
     """
 
     def __init__(self) -> None:
-        """Begin to count forks."""
-        self._births, self._announce = os.pipe()
-        for descriptor in (self._births, self._announce):
+        """Begin to take note of forks."""
+        self._told, self._teller = os.pipe()
+        for descriptor in (self._told, self._teller):
             os.set_blocking(descriptor, False)
+        self._image = _image(os.getpid())
         os.register_at_fork(after_in_child=self._born)
 
     def _born(self) -> None:
+        caller = sys._getframe(1)  # noqa: SLF001 # whoever forked
+        if f"{caller.f_globals.get('__name__')}.{caller.f_code.co_qualname}" not in LAUNCHERS:
+            self._tell(os.getpid())
+
+    def leave(self) -> None:
+        """Tell, from a copy that came out of the code's frame, that it ends now."""
+        self._tell(-os.getpid())
+
+    def _tell(self, number: int) -> None:
         with contextlib.suppress(OSError):
-            os.write(self._announce, PID.pack(os.getpid()))
+            os.write(self._teller, NUMBER.pack(number))
 
     def end(self) -> None:
         """Kill the copies, and those that they made meanwhile."""
+        copies: set[int] = set()
+        patience = time.monotonic() + GRACE_SECONDS
         for _ in range(ROUNDS):
-            try:
-                born = os.read(self._births, 65536)
-            except OSError:
+            copies = set(filter(self._is_copy, copies | self._births()))
+            if not copies:
                 return
-            kept = _workers()
-            for (pid,) in PID.iter_unpack(born[: len(born) // PID.size * PID.size]):
-                if pid not in kept:
-                    _kill(pid)
+            if time.monotonic() < patience:
+                time.sleep(PAUSE_SECONDS)
+                continue
+            for pid in copies:
+                _kill(pid)
+
+    def _is_copy(self, pid: int) -> bool:
+        return bool(self._image) and _image(pid) == self._image
+
+    def _births(self) -> set[int]:
+        """Return who was born since this was last asked; those that left have no other owner."""
+        try:
+            told = os.read(self._told, LONGEST_NUMBERS)
+        except OSError:
+            return set()
+        numbers = {
+            number
+            for (number,) in NUMBER.iter_unpack(told[: len(told) // NUMBER.size * NUMBER.size])
+        }
+        for number in numbers:
+            if number < 0:
+                _reap(-number)
+        return {number for number in numbers if number > 0}
 
 
-def _workers() -> set[int]:
-    process = sys.modules.get("multiprocessing.process")
-    children = getattr(process, "_children", ())
-    return {child.pid for child in list(children) if child.pid}
+def _image(pid: int) -> bytes:
+    """Return what a living process was started as, which is another thing after `exec`."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as line:
+            return line.read()
+    except OSError:
+        return b""
 
 
 def _kill(pid: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.kill(pid, signal.SIGKILL)
+    _reap(pid)
+
+
+def _reap(pid: int) -> None:
     with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, 0)

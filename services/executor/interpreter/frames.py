@@ -40,9 +40,11 @@ SURVEYED = 0x4C
 WITHDRAWN = 0x4D
 """Nobody waits for the answer to a question any more."""
 
-# From supervisor to interpreter alone.
+# Between supervisor and interpreter alone.
 RELAYED = 0x61
 """Answers a frame once it is on its way, after all that was printed before it."""
+STARTED = 0x62
+"""The interpreter has begun, and takes cells."""
 
 Payload = dict[str, Any]
 """A JSON object; the other side's, so every reader checks the types it relies on."""

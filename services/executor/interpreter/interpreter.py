@@ -5,10 +5,9 @@ import builtins
 import contextlib
 import getpass
 import importlib
-import io
+import importlib.metadata
 import itertools
 import os
-import shlex
 import socket
 import subprocess
 import sys
@@ -18,11 +17,11 @@ from typing import Any, NoReturn
 
 from IPython.core.error import UsageError
 
-from . import frames, streams
+from . import frames, pip, streams
 from . import shell as shells
 from .channel import Channel
 from .clones import Clones
-from .loop import CellLoop
+from .idle import Idle
 
 LIBRARY = "/opt/interpreter/lib"
 PROMPT_CHARACTERS = 4096
@@ -43,7 +42,9 @@ def prepare() -> Callable[[socket.socket, frames.Payload], None]:
 def run(shell: shells.Shell, control: socket.socket, setup: frames.Payload) -> None:
     """Serve as the interpreter until the supervisor ends it."""
     os.environ.update({str(k): str(v) for k, v in dict(setup.get("environment") or {}).items()})
-    os.chdir(WORKSPACE)
+    # Started there, and without a right to enter it the code could not give itself one.
+    with contextlib.suppress(OSError):
+        os.chdir(WORKSPACE)
     sys.path[:] = _search_path(sys.path)
     threading.stack_size(STACK_BYTES)
     Interpreter(Channel(control), shell).serve()
@@ -62,7 +63,7 @@ class Interpreter:
         """Put streams, input, signals and the shell in place."""
         self._channel = channel
         self._outputs = streams.install(self.ask)
-        self._loop = self._new_loop()
+        self._idle = Idle(channel, self._leave)
         self._packages: object = 0
         self._clones = Clones()
         self._numbers = itertools.count(1)
@@ -79,68 +80,42 @@ class Interpreter:
 
     def serve(self) -> None:
         """Run cells until the process is ended; a forked copy that comes here ends itself."""
-        self._warm()
+        # What is the user's must not end the interpreter before there is a cell to tell of it.
+        with contextlib.suppress(Exception, SystemExit):
+            self.warm()
+        self._channel.send(frames.STARTED, {})
         while True:
-            if self._channel.foreign:
-                streams.flush(*self._outputs)
-                os._exit(0)
-            request = self._next()
+            self._leave()
+            request = self._idle.next_cell()
             with contextlib.suppress(KeyboardInterrupt):
                 self._cell(request)
 
-    def _warm(self) -> None:
+    def _leave(self) -> None:
+        """End this process if it is a copy that the code forked and let come out of its frame."""
+        if self._channel.foreign:
+            streams.flush(*self._outputs)
+            self._clones.leave()
+            os._exit(0)
+
+    def warm(self) -> None:
         """Do beforehand what the first cell and the first traceback would wait for.
 
         A fork's memory is copied as it is touched, which takes 30 ms for the first cell.
         """
-        with contextlib.redirect_stdout(io.StringIO()):
-            self._shell.run_cell("print()", store_history=False)
+        shells.rehearse(self._shell, "print()")
         if not self._channel.readable(IDLE_SECONDS):
             importlib.invalidate_caches()
-            shells.warm(self._shell)
-
-    def _new_loop(self) -> CellLoop:
-        loop = CellLoop()
-        self._channel.wake = lambda: loop.call_soon_threadsafe(lambda: None)
-        return loop
-
-    def _next(self) -> frames.Payload:
-        """Wait for a cell while the tasks that earlier cells began go on."""
-        request = self._channel.take(frames.EXECUTE)
-        if request is not None:
-            return request
-        if self._loop.is_closed():
-            self._loop = self._new_loop()
-        while self._loop.wait_unused(self._channel.socket.fileno()):
-            request = self._channel.take(frames.EXECUTE)
-            if request is not None:
-                return request
-        return self._loop.run_until_complete(self._wait())
-
-    async def _wait(self) -> frames.Payload:
-        readable = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        loop.add_reader(self._channel.socket, readable.set)
-        self._channel.wake = lambda: loop.call_soon_threadsafe(readable.set)
-        try:
-            while True:
-                request = self._channel.take(frames.EXECUTE)
-                if request is not None:
-                    return request
-                readable.clear()
-                await readable.wait()
-        finally:
-            loop.remove_reader(self._channel.socket)
+            shells.rehearse(self._shell, "1 / 0")
 
     def _run_coroutine(self, coroutine: Coroutine[Any, Any, Any]) -> Any:  # noqa: ANN401
         """Run a cell with a top-level await; an interrupt cancels it."""
-        task = self._loop.create_task(coroutine)
+        task = self._idle.loop.create_task(coroutine)
         try:
-            return self._loop.run_until_complete(task)
+            return self._idle.loop.run_until_complete(task)
         except KeyboardInterrupt:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError, KeyboardInterrupt):
-                self._loop.run_until_complete(task)
+                self._idle.loop.run_until_complete(task)
             raise
 
     def _cell(self, request: frames.Payload) -> None:
@@ -167,7 +142,7 @@ class Interpreter:
         self._channel.send(frames.DONE, outcome)
 
     def _prepare(self, request: frames.Payload) -> None:
-        asyncio.set_event_loop(self._loop)
+        asyncio.set_event_loop(self._idle.loop)
         packages = request.get("packages")
         if packages != self._packages:
             self._packages = packages
@@ -223,7 +198,7 @@ class Interpreter:
 
     def pip(self, line: str) -> None:
         """Install packages: `%pip install [-q] [-U] NAME ...`; the node downloads the wheels."""
-        quiet, upgrade, names = _parse_pip(line)
+        quiet, upgrade, names = pip.parse(line)
         streams.flush(*self._outputs)
         number = next(self._numbers)
         wish = {"number": number, "requirements": names, "upgrade": upgrade, "quiet": quiet}
@@ -232,29 +207,6 @@ class Interpreter:
         importlib.invalidate_caches()
         if not answer.get("ok"):
             raise UsageError(str(answer.get("message")))
-
-
-def _parse_pip(line: str) -> tuple[bool, bool, list[str]]:
-    words = shlex.split(line)
-    if words[:1] != ["install"]:
-        msg = "only %pip install is there; `importlib.metadata` lists what is installed"
-        raise UsageError(msg)
-    quiet = upgrade = False
-    names = []
-    for word in words[1:]:
-        if word in ("-q", "-qq", "-qqq", "--quiet"):
-            quiet = True
-        elif word in ("-U", "--upgrade"):
-            upgrade = True
-        elif word.startswith("-"):
-            msg = f"{word} is not taken: %pip install [-q] [-U] NAME[==VERSION] ..."
-            raise UsageError(msg)
-        else:
-            names.append(word)
-    if not names:
-        msg = "name a package: %pip install NAME"
-        raise UsageError(msg)
-    return quiet, upgrade, names
 
 
 def _exit(code: object = None) -> NoReturn:

@@ -9,34 +9,21 @@ its descriptors by `/proc`, which gVisor does not keep from it: frames may be fo
 
 import contextlib
 import ctypes
-import fcntl
 import os
 import platform
-import resource
 import selectors
 import signal
-import socket
 import sys
-import time
-from collections.abc import Callable
-from typing import Any
 
-from . import frames
+from . import frames, processes
+from .child import PIPE_BYTES, PR_SET_DUMPABLE, READ_BYTES, Child, Handler, Run
 from .memory import MEMORY_SECONDS, MemoryLimit
 
-PIPE_BYTES = 1024 * 1024
-READ_BYTES = 128 * 1024
-READS = 16
 HIGH_WATER = 512 * 1024
 """Above this many bytes on their way to the node, nothing more is taken from the code."""
+NOT_STARTED = "InterpreterNotStarted"
 ANSWERED = frozenset({frames.DISPLAY, frames.CLEAR, frames.ASK, frames.INSTALL})
 PASSED = ANSWERED | {frames.ERROR, frames.DONE, frames.WITHDRAWN}
-PR_SET_DUMPABLE = 4
-F_SETPIPE_SZ = 1031
-DESCRIPTORS = 256
-"""More than this process ever opens; whatever lies above is closed for the code."""
-
-Run = Callable[[socket.socket, dict[str, Any]], None]
 
 
 class Supervisor:
@@ -67,7 +54,7 @@ class Supervisor:
         self._selector.register(self._in, selectors.EVENT_READ, self._read_commands)
         while self._serving:
             self._step()
-        _end_all_others()
+        processes.end_all_others()
 
     def _protect(self) -> None:
         """Keep the code out of this process, and its descriptors away from 0, 1 and 2."""
@@ -90,7 +77,7 @@ class Supervisor:
         child = self._child
         if child is not None:
             wanted = selectors.EVENT_READ if len(self._outgoing) < HIGH_WATER else 0
-            for descriptor, handler in child.handlers(self):
+            for descriptor, handler in child.handlers(self.read_control, self.read_output):
                 self._watch(descriptor, wanted, handler)
             if child.incoming and child.control not in child.closed:
                 self._watch(child.control, wanted | selectors.EVENT_WRITE, self.read_control)
@@ -100,7 +87,7 @@ class Supervisor:
         if self._busy and self._child is not None:
             self._memory.follow(self._child.pid)
 
-    def _watch(self, descriptor: int, events: int, handler: Callable[[int], None]) -> None:
+    def _watch(self, descriptor: int, events: int, handler: Handler) -> None:
         registered = self._selector.get_map().get(descriptor)
         if registered is None:
             if events:
@@ -132,22 +119,25 @@ class Supervisor:
         elif kind == frames.REPLACE:
             self._replace()
         elif kind == frames.COUNT:
-            self._send(frames.encode(frames.COUNTED, {"processes": _count_processes()}))
+            self._send(frames.encode(frames.COUNTED, {"processes": processes.count()}))
         elif kind == frames.SURVEY:
             self._send(frames.encode(frames.SURVEYED, _survey()))
         elif kind == frames.INTERRUPT and child is not None:
             # The frame first: where the signal is too early, it is what is found.
-            child.incoming += frames.pack(kind, body)
-            child.write()
+            child.give(kind, body)
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGINT)
-        elif kind in (frames.EXECUTE, frames.INPUT, frames.INSTALLED) and child is not None:
-            if kind == frames.EXECUTE:
-                self._run_given = frames.run_of(body)
-                self._busy = True
-                self._memory.begin()
-            child.incoming += frames.pack(kind, body)
-            child.write()
+        elif kind == frames.EXECUTE:
+            self._execute(body)
+        elif kind in (frames.INPUT, frames.INSTALLED) and child is not None:
+            child.give(kind, body)
+
+    def _execute(self, body: bytes) -> None:
+        child = self._child or self._fork()
+        child.run_given = self._run_given = frames.run_of(body)
+        self._busy = True
+        self._memory.begin()
+        child.give(frames.EXECUTE, body)
 
     def _send(self, frame: bytes) -> None:
         self._outgoing += frame
@@ -168,16 +158,20 @@ class Supervisor:
     # The interpreter's side.
 
     def _start_child(self) -> None:
+        self._fork()
         self._generation += 1
+        self._send(frames.encode(frames.READY, {"generation": self._generation}))
+
+    def _fork(self) -> Child:
         self._busy = False
         self._memory = MemoryLimit(int(self._setup.get("memory_bytes") or 0))
-        self._child = Child(self._run, self._setup, self._selector)
-        self._send(frames.encode(frames.READY, {"generation": self._generation}))
-        self._memory.look(self._child.pid)
+        self._child = child = Child(self._run, self._setup, self._selector)
+        self._memory.look(child.pid)
+        return child
 
     def _replace(self) -> None:
         """End every process but the init and this one, and fork a fresh interpreter."""
-        _end_all_others()
+        processes.end_all_others()
         child, self._child = self._child, None
         if child is not None:
             self._drain(child)
@@ -190,7 +184,7 @@ class Supervisor:
         if child is not None:
             self._pump(child, descriptor)
 
-    def _pump(self, child: "Child", descriptor: int) -> int:
+    def _pump(self, child: Child, descriptor: int) -> int:
         try:
             data = os.read(descriptor, READ_BYTES)
         except (BlockingIOError, OSError):
@@ -203,7 +197,7 @@ class Supervisor:
         self._send(frames.pack(frames.OUTPUT, stream + data))
         return len(data)
 
-    def _drain(self, child: "Child") -> None:
+    def _drain(self, child: Child) -> None:
         """Send what the code has written until now: bounded by what two pipes can hold."""
         for descriptor in (child.stdout, child.stderr):
             taken = 0
@@ -223,12 +217,13 @@ class Supervisor:
             self._drain(child)
             if kind in PASSED:
                 self._send(frames.pack(kind, body))
-            if kind == frames.DONE:
+            if kind == frames.STARTED:
+                child.started = True
+            elif kind == frames.DONE:
                 self._busy = False
                 self._memory.look(child.pid)
-            if kind in ANSWERED:
-                child.incoming += frames.pack(frames.RELAYED, b"")
-                child.write()
+            elif kind in ANSWERED:
+                child.give(frames.RELAYED, b"")
 
     def _reap(self, descriptor: int) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -243,155 +238,42 @@ class Supervisor:
         if pid:
             self._bury(child, os.waitstatus_to_exitcode(status))
 
-    def _bury(self, child: "Child", exit_code: int) -> None:
-        """The interpreter is dead: send the last of it, say so, and fork another."""
+    def _bury(self, child: Child, exit_code: int) -> None:
+        """The interpreter is dead: send the last of it, say so, and fork another.
+
+        One that died before it had begun would do so again: the next is forked when needed.
+        """
         self.read_control(child.control)
         self._drain(child)
-        _end_all_others()
+        processes.end_all_others()
         self._child = None
         child.close(self._selector)
-        self._send(frames.encode(frames.DIED, {"exit_code": exit_code, "run": self._run_given}))
-        self._start_child()
+        if child.started:
+            died = {"exit_code": exit_code, "run": self._run_given}
+            self._send(frames.encode(frames.DIED, died))
+            self._start_child()
+        else:
+            self._busy = False
+            self._tell_not_started(child.run_given, exit_code)
 
-
-class Child:
-    """The forked interpreter, its two pipes and its control socket."""
-
-    def __init__(self, run: Run, setup: frames.Payload, selector: selectors.BaseSelector) -> None:
-        """Fork; the child never returns from here."""
-        out_read, out_write = _pipe()
-        err_read, err_write = _pipe()
-        ours, theirs = socket.socketpair()
-        self.pid = os.fork()
-        if self.pid == 0:
-            try:
-                signal.set_wakeup_fd(-1)
-                selector.close()
-                ours.close()
-                _become_interpreter(out_write, err_write, theirs.fileno(), setup)
-                run(theirs, setup)
-            finally:
-                os._exit(1)
-        for descriptor in (out_write, err_write):
-            os.close(descriptor)
-        theirs.close()
-        ours.setblocking(False)
-        self.stdout = out_read
-        self.stderr = err_read
-        self.incoming = bytearray()
-        self.closed: set[int] = set()
-        self._socket = ours
-        self.control = ours.fileno()
-        self._parser = frames.Parser()
-
-    def handlers(self, owner: Supervisor) -> list[tuple[int, Callable[[int], None]]]:
-        """Return what to watch for reading, and who reads it."""
-        watched = [(self.control, owner.read_control)] if self.control not in self.closed else []
-        return watched + [
-            (descriptor, owner.read_output)
-            for descriptor in (self.stdout, self.stderr)
-            if descriptor not in self.closed
-        ]
-
-    def write(self) -> None:
-        """Give the interpreter what it can take of its commands."""
-        incoming = self.incoming
-        try:
-            while incoming:
-                with memoryview(incoming) as view, view[:READ_BYTES] as part:
-                    sent = self._socket.send(part)
-                del incoming[:sent]
-        except BlockingIOError:
+    def _tell_not_started(self, run: int | None, exit_code: int) -> None:
+        if run is None:
             return
-        except OSError:
-            incoming.clear()
-
-    def read(self) -> list[tuple[int, bytes]]:
-        """Return the frames that have come whole; a broken one ends the interpreter."""
-        taken: list[tuple[int, bytes]] = []
-        try:
-            # Bounded, for code may send without end; what is left is read the next time.
-            for _ in range(READS):
-                data = self._socket.recv(READ_BYTES)
-                if not data:
-                    break
-                taken += self._parser.feed(data)
-            else:
-                return taken
-            self.closed.add(self.control)
-        except BlockingIOError:
-            return taken
-        except (OSError, frames.FrameError):
-            self.closed.add(self.control)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
-        return taken
-
-    def close(self, selector: selectors.BaseSelector) -> None:
-        """Close the descriptors; reap the process where that is still to do."""
-        for descriptor in (self.stdout, self.stderr, self.control):
-            if selector.get_map().get(descriptor) is not None:
-                selector.unregister(descriptor)
-        os.close(self.stdout)
-        os.close(self.stderr)
-        self._socket.close()
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(self.pid, 0)
+        error = {
+            "name": NOT_STARTED,
+            "value": f"The interpreter ended as it started, {_how(exit_code)}: "
+            "what it wrote is in the output.",
+        }
+        self._send(frames.encode(frames.ERROR, error))
+        done = {"run": run, "exit_code": 1, "raised": NOT_STARTED}
+        self._send(frames.encode(frames.DONE, done))
 
 
-def _pipe() -> tuple[int, int]:
-    read, write = os.pipe()
-    os.set_blocking(read, False)
-    with contextlib.suppress(OSError):
-        fcntl.fcntl(write, F_SETPIPE_SZ, PIPE_BYTES)
-    return read, write
-
-
-def _become_interpreter(stdout: int, stderr: int, keep: int, setup: frames.Payload) -> None:
-    """Take the pipes as 1 and 2, an own session for signals, and the limits."""
-    os.setsid()
-    os.dup2(stdout, 1)
-    os.dup2(stderr, 2)
-    ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    for name, value in dict(setup.get("rlimits") or {}).items():
-        limit = getattr(resource, name)
-        resource.setrlimit(limit, (int(value), int(value)))
-    # The code must not find the stream to the node among its descriptors.
-    os.closerange(3, keep)
-    os.closerange(keep + 1, DESCRIPTORS)
-
-
-def _processes() -> list[int]:
-    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
-
-
-def _count_processes() -> int:
-    return len(_processes())
-
-
-def _end_all_others() -> None:
-    """Kill every process of this uid but this one, until none is left.
-
-    The init and what it holds are of another uid, and `kill(-1)` spares the caller.
-    """
-    me = os.getpid()
-    for _ in range(100):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(-1, signal.SIGKILL)
-        if not [pid for pid in _processes() if pid != me and _is_killable(pid)]:
-            return
-        time.sleep(0.005)
-
-
-def _is_killable(pid: int) -> bool:
-    """Whether `pid` is of our uid and not a zombie that somebody is about to reap."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as stat:
-            state = stat.read().rpartition(b")")[2].split()[0]
-        return os.stat(f"/proc/{pid}").st_uid == os.getuid() and state != b"Z"
-    except OSError:
-        return False
+def _how(exit_code: int) -> str:
+    if exit_code >= 0:
+        return f"with exit code {exit_code}"
+    known = {number.value: number.name for number in signal.Signals}
+    return f"by {known.get(-exit_code, f'signal {-exit_code}')}"
 
 
 def _hello() -> frames.Payload:

@@ -1,5 +1,6 @@
 """Names of cells, and the tracebacks that IPython leaves to Python."""
 
+import asyncio
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,8 @@ from IPython.core.compilerop import CachingCompiler
 
 SHELL = IPython.__path__[0]
 PROGRAM = str(Path(__file__).parent)
+CALLERS = (SHELL, PROGRAM, asyncio.__path__[0])
+"""Whose frames are above the code's."""
 
 
 class Compiler(CachingCompiler):
@@ -46,12 +49,12 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def format_whole(error: BaseException) -> str:
-    """Format an exception as Python does, groups and all, without the shell's own frames."""
+    """Format an exception as Python does, groups and all, from the code's own frames on."""
     lines = traceback.format_exception(type(error), error, _codes_own(error.__traceback__))
     return "".join(lines).rstrip("\n")
 
 
 def _codes_own(trace: TracebackType | None) -> TracebackType | None:
-    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(SHELL):
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(CALLERS):
         trace = trace.tb_next
     return trace
