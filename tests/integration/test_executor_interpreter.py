@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.executor.messages import ExecutionStatus, InputRequested
+from services.executor.messages import Display, ExecutionStatus, InputRequested, Output
 from tests.support.faults import eventually
 from tests.support.sessions import Desk, until
 
@@ -203,6 +203,43 @@ print(a, b, [c])
         after = asked.seq
 
     assert (await desk.follow(execution)).succeeded().stdout == "ada é secret ['line\\n']\n"
+
+
+INTERRUPTED = """
+import os, signal, sys, threading
+main, me, supervisor = threading.main_thread().ident, os.getpid(), os.getppid()
+def waits():
+    frame, names = sys._current_frames()[main], []
+    while frame is not None:
+        names.append(frame.f_code.co_name); frame = frame.f_back
+    return 'show' in names
+def interrupt():
+    while not waits(): pass
+    os.kill(me, signal.SIGINT); done.wait(); os.kill(supervisor, signal.SIGCONT)
+done = threading.Event()
+thread = threading.Thread(target=interrupt); os.kill(supervisor, signal.SIGSTOP); thread.start()
+try: display('interrupted')
+except KeyboardInterrupt: print('interrupted')
+finally: done.set(); thread.join()
+"""
+
+
+@pytest.mark.parametrize("cell", ["same", "next"])
+async def test_order_outlives_an_interrupted_display(desk: Desk, cell: str) -> None:
+    """What is shown after one whose wait was cut short stands before what is printed after it."""
+    shows = "for n in range(200): display(n); print(n, flush=True)"
+    code = INTERRUPTED + shows * (cell == "same")
+    run = (await desk.run(code)).succeeded()
+    if cell == "next":
+        run = (await desk.run(shows)).succeeded()
+    told = [
+        str(event.data.bundle["text/plain"]) if isinstance(event, Display) else event.text
+        for event in run.events
+        if isinstance(event, Display | Output)
+    ]
+
+    wanted = "".join(f"{n}{n}\n" for n in range(200))
+    assert "".join(told).endswith(wanted)
 
 
 async def test_packages_install_from_code(desk: Desk) -> None:

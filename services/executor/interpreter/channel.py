@@ -16,6 +16,8 @@ from types import FrameType
 from . import frames
 
 READ_BYTES = 64 * 1024
+LONGEST_WAIT_SECONDS = 0.05
+"""Until the inbox is looked at again: another thread may have read what is waited for."""
 KEPT_FRAMES = 64
 """Of a kind, for whoever waits for them: answers to what was interrupted stay behind."""
 
@@ -33,6 +35,8 @@ class Channel:
         self._reading = threading.Lock()
         self._writing = threading.Lock()
         self._inbox: dict[int, deque[frames.Payload]] = {}
+        self._shown = 0
+        self._relayed = 0
         self._guards = 0
         self._interrupted = False
         self.idle = True
@@ -76,14 +80,19 @@ class Channel:
             if not self.idle:
                 raise KeyboardInterrupt
 
-    def send(self, kind: int, payload: frames.Payload) -> None:
-        """Send a frame whole; waits while the node takes nothing."""
+    def send(self, kind: int, payload: frames.Payload) -> int:
+        """Send a frame whole; waits while the node takes nothing.
+
+        Returns how many that are answered have been sent.
+        """
         if self.foreign:
-            return
+            return 0
         frame = memoryview(frames.encode(kind, payload))
         self._enter()
         try:
             with self._writing:
+                self._shown += kind in frames.ANSWERED
+                shown = self._shown
                 while frame:
                     try:
                         frame = frame[self.socket.send(frame) :]
@@ -91,6 +100,7 @@ class Channel:
                         select.select([], [self.socket], [])
         finally:
             self._leave()
+        return shown
 
     def take(self, kind: int, number: int | None = None) -> frames.Payload | None:
         """Read what has come, without waiting, and return the oldest frame of a kind.
@@ -99,17 +109,30 @@ class Channel:
         """
         self._enter()
         try:
-            if self._reading.acquire(blocking=False):
-                try:
-                    self._read()
-                finally:
-                    self._reading.release()
+            self._receive()
             waiting = self._inbox.get(kind, ())
             for payload in tuple(waiting):
                 if number is None or payload.get("number") == number:
                     self._inbox[kind].remove(payload)
                     return payload
             return None
+        finally:
+            self._leave()
+
+    def _receive(self) -> None:
+        """Read what has come, unless another thread is at it."""
+        if self._reading.acquire(blocking=False):
+            try:
+                self._read()
+            finally:
+                self._reading.release()
+
+    def _is_relayed(self, shown: int) -> bool:
+        """Whether so many frames that are answered are on their way."""
+        self._enter()
+        try:
+            self._receive()
+            return self._relayed >= shown
         finally:
             self._leave()
 
@@ -122,7 +145,10 @@ class Channel:
             if not data:
                 os._exit(0)
             for kind, body in self._parser.feed(data):
-                payload = frames.decode(body) if body else {}
+                payload = frames.decode(body)
+                if kind == frames.RELAYED:
+                    self._relayed = max(self._relayed, int(payload["shown"]))
+                    continue
                 self._inbox.setdefault(kind, deque(maxlen=KEPT_FRAMES)).append(payload)
                 if kind == frames.EXECUTE and threading.current_thread() is not self._main:
                     self.wake()
@@ -151,11 +177,12 @@ class Channel:
             payload = self.take(kind, number)
             if payload is not None:
                 return payload
-            # Bounded, because another thread may have read the frame meanwhile.
-            select.select([self.socket], [], [], 0.05)
+            self.readable(LONGEST_WAIT_SECONDS)
 
     def show(self, kind: int, payload: frames.Payload) -> None:
         """Send a frame in its place between what was printed before and what comes after."""
-        if not self.foreign:
-            self.send(kind, payload)
-            self.wait(frames.RELAYED)
+        if self.foreign:
+            return
+        shown = self.send(kind, payload)
+        while not self._is_relayed(shown):
+            self.readable(LONGEST_WAIT_SECONDS)

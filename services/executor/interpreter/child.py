@@ -56,6 +56,8 @@ class Child:
         """Whether it has come so far that it takes cells."""
         self.run_given: int | None = None
         """The execution that it was given last."""
+        self.shown = 0
+        """How many of its frames that are answered have come."""
         self.incoming = bytearray()
         self.closed: set[int] = set()
         self._socket = ours
@@ -70,6 +72,12 @@ class Child:
     def give(self, kind: int, body: bytes) -> None:
         """Give the interpreter a frame, once it takes it."""
         self.incoming += frames.pack(kind, body)
+        self.write()
+
+    def relayed(self) -> None:
+        """Tell the interpreter that one more of its frames is on its way."""
+        self.shown += 1
+        self.incoming += frames.encode(frames.RELAYED, {"shown": self.shown})
         self.write()
 
     def write(self) -> None:

@@ -42,9 +42,11 @@ WITHDRAWN = 0x4D
 
 # Between supervisor and interpreter alone.
 RELAYED = 0x61
-"""Answers a frame once it is on its way, after all that was printed before it."""
+"""So many frames that are answered are on their way, each after all printed before it."""
 STARTED = 0x62
 """The interpreter has begun, and takes cells."""
+ANSWERED = frozenset({DISPLAY, CLEAR, ASK, INSTALL})
+"""Kinds that RELAYED counts, from the interpreter's first on."""
 
 Payload = dict[str, Any]
 """A JSON object; the other side's, so every reader checks the types it relies on."""

@@ -22,8 +22,7 @@ from .memory import MEMORY_SECONDS, MemoryLimit
 HIGH_WATER = 512 * 1024
 """Above this many bytes on their way to the node, nothing more is taken from the code."""
 NOT_STARTED = "InterpreterNotStarted"
-ANSWERED = frozenset({frames.DISPLAY, frames.CLEAR, frames.ASK, frames.INSTALL})
-PASSED = ANSWERED | {frames.ERROR, frames.DONE, frames.WITHDRAWN}
+PASSED = frames.ANSWERED | {frames.ERROR, frames.DONE, frames.WITHDRAWN}
 
 
 class Supervisor:
@@ -222,8 +221,8 @@ class Supervisor:
             elif kind == frames.DONE:
                 self._busy = False
                 self._memory.look(child.pid)
-            elif kind in ANSWERED:
-                child.give(frames.RELAYED, b"")
+            elif kind in frames.ANSWERED:
+                child.relayed()
 
     def _reap(self, descriptor: int) -> None:
         with contextlib.suppress(BlockingIOError):
