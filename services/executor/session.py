@@ -260,11 +260,12 @@ class Session:
         collected = self._collected(packages_version)
         if wait_seconds <= 0 or collected.stopped_reason is not None:
             return collected
-        if not _is_news(collected):
-            self._registry.news.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(wait_seconds):
+        with suppress(TimeoutError):
+            async with asyncio.timeout(wait_seconds):
+                while not _is_news(collected):
+                    self._registry.news.clear()
                     await self._registry.news.wait()
+                    collected = self._collected(packages_version)
         if self.stopped_reason is None:
             await asyncio.sleep(LINGER_SECONDS)
         return self._collected(packages_version)
@@ -334,7 +335,8 @@ async def _first_events(execution: Execution, reader_id: str) -> EventBatch:
 
 
 def _is_news(collected: Collected) -> bool:
-    return bool(collected.ended) or collected.packages is not None
+    told = collected.stopped_reason is not None or collected.packages is not None
+    return told or bool(collected.ended)
 
 
 def _rlimits(spec: SessionSpec) -> dict[str, int]:

@@ -246,7 +246,8 @@ async def test_looking_at_a_session_takes_nothing_from_its_recorder(desk: Desk) 
 
     await until(printed)
     looked = await desk.executor.state(desk.id)
-    again = await desk.executor.collect(desk.id, [execution], 0, wait_seconds=30)
+    version = given.packages_version
+    again = await desk.executor.collect(desk.id, [execution], version, wait_seconds=30)
 
     assert [one.stdout for one in given.ended] == [""]
     assert (looked.packages, looked.busy) == ((), False)
