@@ -78,14 +78,14 @@ class GraphQLEndpoint:
                 f"Accept {RESPONSE_TYPE} or {JSON_TYPE}.", HTTPStatus.NOT_ACCEPTABLE
             )
         asked = from_query(request) if request.method == "GET" else None
-        context = self._context(request)
+        context = await self._context(request)
         if asked is None:
             asked = from_body(request, await read_body(request, MAX_BODY_BYTES))
         return _response(media, await self._run(asked, context, request.method))
 
-    def _context(self, request: Request) -> Context:
+    async def _context(self, request: Request) -> Context:
         backend = self.holder.backend
-        viewer = viewer_of(backend, request.headers.get("authorization"))
+        viewer = await viewer_of(backend, request.headers.get("authorization"))
         return Context(backend.services, request.state.request_id, viewer)
 
     async def _run(self, asked: GraphQLRequest, context: Context, method: str) -> ExecutionResult:

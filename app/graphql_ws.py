@@ -188,7 +188,7 @@ class GraphQLSockets(GraphQL[Context, None]):
         """Verify the token of the first message; one that is refused closes with 4403."""
         try:
             authorization = authorization_in(context.connection_params)
-            context.verified = viewer_of(self._holder.backend, authorization)
+            context.verified = await viewer_of(self._holder.backend, authorization)
         except ServiceError as error:
             raise ConnectionRejectionError from error
         return cast("UnsetType", UNSET)
