@@ -58,7 +58,10 @@ def _routes(settings: Settings, holder: BackendHolder) -> list[BaseRoute]:
     routes: list[BaseRoute] = [
         Route("/", _to_graphql),
         Route("/graphql", graphql.serve, methods=["GET", "POST"]),
-        WebSocketRoute("/graphql", GraphQLSockets(schema, holder, settings.allowed_origins)),
+        WebSocketRoute(
+            "/graphql",
+            GraphQLSockets(schema, holder, settings.allowed_origins, settings.max_connections),
+        ),
         Route("/health", health),
         Route("/ready", Ready(holder).serve),
         Route(f"{FILES_ROUTE}/{{signature}}", transfer.serve, methods=["GET", "HEAD", "PUT"]),

@@ -84,6 +84,7 @@ class Settings(BaseSettings):
     max_sandboxes: PositiveInt = 100
     max_running_sandboxes: PositiveInt = 20
     max_concurrent_executions: PositiveInt = 20
+    max_connections: PositiveInt = 50
 
     @validates("allowed_origins", mode="before")
     @classmethod
