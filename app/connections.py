@@ -1,4 +1,4 @@
-"""How many websockets each user has open in this process."""
+"""How many connections each user has open in this process: websockets and streams."""
 
 from collections import Counter
 

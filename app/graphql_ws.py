@@ -212,9 +212,9 @@ class GraphQLSockets(GraphQL[Context, None]):
         schema: Schema,
         holder: BackendHolder,
         allowed_origins: Iterable[str],
-        max_connections: int,
+        connections: Connections,
     ) -> None:
-        self.connections = Connections(max_connections)
+        self.connections = connections
         super().__init__(
             schema,
             graphql_ide=None,
