@@ -8,6 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.backend import Backend, BackendHolder
 from app.settings import SettingsError
+from app.stopping import told_of_the_end
 
 type OpenBackend = Callable[[], AbstractAsyncContextManager[Backend]]
 
@@ -37,8 +38,9 @@ class Application:
             async with self._open() as backend:
                 self._holder.put(backend)
                 started = True
-                await send({"type": "lifespan.startup.complete"})
-                await receive()
+                with told_of_the_end(self._holder.stopping):
+                    await send({"type": "lifespan.startup.complete"})
+                    await receive()
                 self._holder.put(None)
         except SettingsError as error:
             await send({"type": "lifespan.startup.failed", "message": str(error)})

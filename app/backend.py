@@ -1,5 +1,6 @@
 """What the endpoints reach of the running application."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -30,6 +31,8 @@ class BackendHolder:
 
     def __init__(self) -> None:
         self._backend: Backend | None = None
+        self.stopping = asyncio.Event()
+        """Set as the server is to end, for what would go on without end."""
 
     def put(self, backend: Backend | None) -> None:
         """Open for requests, or close again."""

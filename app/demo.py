@@ -16,9 +16,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 from websockets.typing import Subprotocol
 
-from app.instance import open_instance
 from app.settings import Settings, SettingsError
-from app.token import DEVELOPER, HOUR_SECONDS, make_token
+from app.token import DEVELOPER, HOUR_SECONDS, development_token
 
 CODE = """\
 import platform, time
@@ -140,11 +139,10 @@ def main() -> int:
     """Demonstrate, or say in one line why not."""
     try:
         settings = Settings.read()
-        instance = open_instance(settings)
+        token = development_token(settings, DEVELOPER, HOUR_SECONDS)
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    token = make_token(instance.jwt_secret, DEVELOPER, HOUR_SECONDS)
     url = "ws" + settings.base_url.removeprefix("http") + "/graphql"
     try:
         asyncio.run(_connected(url, token))

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 
 from app.application import Application
 from app.backend import Backend, BackendHolder
+from app.connections import Connections
 from app.graphql_http import GraphQLEndpoint
 from app.graphql_ws import GraphQLSockets
 from app.health import Ready, health
@@ -53,12 +54,16 @@ async def _to_graphql(_request: Request) -> Response:
 def _routes(settings: Settings, holder: BackendHolder) -> list[BaseRoute]:
     schema = build_schema()
     page = Page() if settings.graphiql_served else None
-    graphql = GraphQLEndpoint(schema, holder, page)
+    connections = Connections(settings.max_connections)
+    graphql = GraphQLEndpoint(schema, holder, page, connections)
     transfer = Transfers(holder)
     routes: list[BaseRoute] = [
         Route("/", _to_graphql),
         Route("/graphql", graphql.serve, methods=["GET", "POST"]),
-        WebSocketRoute("/graphql", GraphQLSockets(schema, holder, settings.allowed_origins)),
+        WebSocketRoute(
+            "/graphql",
+            GraphQLSockets(schema, holder, settings.allowed_origins, connections),
+        ),
         Route("/health", health),
         Route("/ready", Ready(holder).serve),
         Route(f"{FILES_ROUTE}/{{signature}}", transfer.serve, methods=["GET", "HEAD", "PUT"]),

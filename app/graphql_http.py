@@ -2,10 +2,11 @@
 
 After the GraphQL-over-HTTP draft: `application/graphql-response+json` tells failures by
 status, `application/json` answers 200 to every well-formed request. Queries may be asked by
-GET; mutations take POST; subscriptions take the websocket.
+GET; mutations take POST; subscriptions take POST with a format of streams, or the websocket.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 
 from graphql import GraphQLError
@@ -18,11 +19,14 @@ from strawberry.types.graphql import OperationType
 
 from app.backend import BackendHolder
 from app.bodies import read_body
+from app.connections import Connections
 from app.graphql_requests import GraphQLRequest, RequestRefusedError, from_body, from_query
+from app.graphql_streams import Results, StreamResponse
 from app.json_text import encode
 from app.negotiation import JSON_TYPE, RESPONSE_TYPE, negotiate, wants_page
 from app.pages import Page
 from app.tokens import viewer_of
+from app.wires import EVENT_STREAM_TYPE, Wire, wire_for
 from resolvers.context import Context
 from schema.build import Schema
 from schema.errors import client_error, service_error
@@ -30,6 +34,7 @@ from services.errors import (
     ErrorCode,
     ForbiddenError,
     PayloadTooLargeError,
+    QuotaExceededError,
     ServiceError,
     ServiceUnavailableError,
     UnauthenticatedError,
@@ -42,6 +47,7 @@ _STATUS: dict[type[ServiceError], HTTPStatus] = {
     UnauthenticatedError: HTTPStatus.UNAUTHORIZED,
     ForbiddenError: HTTPStatus.FORBIDDEN,
     PayloadTooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    QuotaExceededError: HTTPStatus.TOO_MANY_REQUESTS,
     ServiceUnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
@@ -53,14 +59,16 @@ class GraphQLEndpoint:
     schema: Schema
     holder: BackendHolder
     page: Page | None
+    connections: Connections
 
     async def serve(self, request: Request) -> Response:
         """Serve the page to a browser, else run the one operation."""
         if self.page is not None and wants_page(request):
             return self.page.response()
-        media = negotiate(request.headers.get("accept"))
+        accept = request.headers.get("accept")
+        media, wire = negotiate(accept), wire_for(accept) if request.method == "POST" else None
         try:
-            return await self._answer(request, media)
+            return await self._answer(request, media, wire)
         except RequestRefusedError as error:
             return _refusal(media or JSON_TYPE, error.status, error.error)
         except ServiceError as error:
@@ -72,20 +80,53 @@ class GraphQLEndpoint:
             masked = client_error(GraphQLError(str(error), original_error=error))
             return _refusal(media or JSON_TYPE, HTTPStatus.INTERNAL_SERVER_ERROR, masked)
 
-    async def _answer(self, request: Request, media: str | None) -> Response:
-        if media is None:
+    async def _answer(self, request: Request, media: str | None, wire: Wire | None) -> Response:
+        if media is None and wire is None:
             raise RequestRefusedError(
-                f"Accept {RESPONSE_TYPE} or {JSON_TYPE}.", HTTPStatus.NOT_ACCEPTABLE
+                f"Accept {RESPONSE_TYPE}, {JSON_TYPE} or {EVENT_STREAM_TYPE}.",
+                HTTPStatus.NOT_ACCEPTABLE,
             )
         asked = from_query(request) if request.method == "GET" else None
-        context = self._context(request)
+        context = await self._context(request)
         if asked is None:
             asked = from_body(request, await read_body(request, MAX_BODY_BYTES))
-        return _response(media, await self._run(asked, context, request.method))
+        if media is None and wire is not None:
+            return self._stream(wire, asked, context)
+        try:
+            return _response(media or JSON_TYPE, await self._run(asked, context, request.method))
+        except InvalidOperationTypeError as error:
+            if wire is None or error.operation_type is not OperationType.SUBSCRIPTION:
+                raise _misplaced(error.operation_type) from error
+            return self._stream(wire, asked, context)
 
-    def _context(self, request: Request) -> Context:
+    def _stream(self, wire: Wire, asked: GraphQLRequest, context: Context) -> Response:
+        """Answer by a stream, whatever the operation is: a query's has one result."""
+
+        async def open_results() -> Results:
+            return await self.schema.stream(
+                asked.query,
+                variable_values=asked.variables,
+                operation_name=asked.operation_name,
+                context_value=context,
+            )
+
+        user = context.viewer.id
+        if not self.connections.take(user):
+            limit = self.connections.limit
+            raise QuotaExceededError(
+                f"A user has {limit} connections at once: close one.", limit="connections"
+            )
+        return StreamResponse(
+            wire,
+            open_results,
+            expires_at=context.viewer.expires_at,
+            stopping=self.holder.stopping,
+            on_end=partial(self.connections.give_back, user),
+        )
+
+    async def _context(self, request: Request) -> Context:
         backend = self.holder.backend
-        viewer = viewer_of(backend, request.headers.get("authorization"))
+        viewer = await viewer_of(backend, request.headers.get("authorization"))
         return Context(backend.services, request.state.request_id, viewer)
 
     async def _run(self, asked: GraphQLRequest, context: Context, method: str) -> ExecutionResult:
@@ -104,15 +145,14 @@ class GraphQLEndpoint:
             raise RequestRefusedError(
                 error.as_http_error_reason(), code=ErrorCode.GRAPHQL_VALIDATION_FAILED
             ) from error
-        except InvalidOperationTypeError as error:
-            raise _misplaced(error.operation_type) from error
 
 
 def _misplaced(kind: OperationType) -> RequestRefusedError:
     if kind is OperationType.MUTATION:
         return RequestRefusedError("Mutations take POST.", HTTPStatus.METHOD_NOT_ALLOWED)
     return RequestRefusedError(
-        "Subscriptions take the websocket at this address, protocol graphql-transport-ws."
+        "Subscriptions take the websocket at this address, protocol graphql-transport-ws, or a "
+        f"POST that accepts {EVENT_STREAM_TYPE}."
     )
 
 

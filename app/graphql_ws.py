@@ -3,8 +3,9 @@
 Ours adds: a token in the first message, limits, and a quiet end where the peer is gone.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Iterable, Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import cast
 
 import structlog
@@ -26,6 +27,7 @@ from strawberry.subscriptions.protocols.graphql_transport_ws.types import Messag
 from strawberry.types.unset import UNSET, UnsetType
 
 from app.backend import BackendHolder
+from app.connections import Connections
 from app.graphql_requests import (
     MAX_DOCUMENT_CHARACTERS,
     VARIABLES_TOO_MANY,
@@ -36,11 +38,15 @@ from app.tokens import authorization_in, viewer_of
 from resolvers.context import Context
 from schema.build import Schema
 from schema.errors import service_error
+from services.entities import UserId
 from services.errors import PayloadTooLargeError, QuotaExceededError, ServiceError
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 MAX_OPERATIONS = 100
 INIT_WAIT = timedelta(seconds=5)
+FORBIDDEN = 4403
+TRY_AGAIN_LATER = 1013
+"""Of the codes for too much (RFC 6455, section 7.4), the one after which clients try again."""
 
 _log = structlog.get_logger(__name__)
 
@@ -104,6 +110,44 @@ def _check_document(message: SubscribeMessage) -> None:
 class Handler(BaseGraphQLTransportWSHandler[Context, None]):
     """The protocol, with messages checked before Strawberry relies on their shape."""
 
+    view: "GraphQLSockets"
+    user: UserId | None = None
+    """Whose place among the connections this one has."""
+    expiry: asyncio.TimerHandle | None = None
+    closing: asyncio.Task[None] | None = None
+
+    async def send_message(self, message: Message) -> None:
+        """Send it; the first is sent to those alone who may stay."""
+        if message["type"] == "connection_ack":
+            await self._admit()
+        await super().send_message(message)
+
+    async def _admit(self) -> None:
+        """Let a user in who has not too many already, for as long as the token is good."""
+        viewer = self.context.viewer
+        if not self.view.connections.take(viewer.id):
+            limit = self.view.connections.limit
+            await self.websocket.close(TRY_AGAIN_LATER, f"A user has {limit} connections at once")
+            raise WebSocketDisconnected
+        self.user = viewer.id
+        seconds = (viewer.expires_at - datetime.now(UTC)).total_seconds()
+        self.expiry = asyncio.get_running_loop().call_later(seconds, self._expire)
+
+    def _expire(self) -> None:
+        """Close, so that the client comes back with a new token; executions go on."""
+        close = self.websocket.close(FORBIDDEN, "The token has expired")
+        self.closing = asyncio.create_task(close, name="token expired")
+
+    async def shutdown(self) -> None:
+        """Leave nothing behind of a connection that is over."""
+        if self.expiry is not None:
+            self.expiry.cancel()
+        if self.user is not None:
+            self.view.connections.give_back(self.user)
+        if self.closing is not None:
+            await self.closing
+        await super().shutdown()
+
     async def handle_message(self, message: Message) -> None:
         """Refuse what has not the shape of a message with 4400."""
         if problem := _malformed(message):
@@ -164,8 +208,13 @@ class GraphQLSockets(GraphQL[Context, None]):
     graphql_transport_ws_handler_class = Handler
 
     def __init__(
-        self, schema: Schema, holder: BackendHolder, allowed_origins: Iterable[str]
+        self,
+        schema: Schema,
+        holder: BackendHolder,
+        allowed_origins: Iterable[str],
+        connections: Connections,
     ) -> None:
+        self.connections = connections
         super().__init__(
             schema,
             graphql_ide=None,
@@ -188,7 +237,7 @@ class GraphQLSockets(GraphQL[Context, None]):
         """Verify the token of the first message; one that is refused closes with 4403."""
         try:
             authorization = authorization_in(context.connection_params)
-            context.verified = viewer_of(self._holder.backend, authorization)
+            context.verified = await viewer_of(self._holder.backend, authorization)
         except ServiceError as error:
             raise ConnectionRejectionError from error
         return cast("UnsetType", UNSET)

@@ -15,7 +15,8 @@ class Instance:
     """What one instance is told apart by, and signs with."""
 
     name: str
-    jwt_secret: str
+    jwt_secret: str | None
+    """None where tokens are verified by SUPABASE_URL's keys alone."""
     secret_key: bytes
     data_dir: Path
 
@@ -39,13 +40,11 @@ def open_instance(settings: Settings) -> Instance:
         raise SettingsError(f"DATA_DIR {layout.data_dir} can't be used: {error}") from error
 
 
-def _jwt_secret(settings: Settings, layout: Layout) -> str:
+def _jwt_secret(settings: Settings, layout: Layout) -> str | None:
     given = settings.supabase_jwt_secret.get_secret_value()
     if given:
         return given
-    if settings.production:
-        raise SettingsError("SUPABASE_JWT_SECRET is missing: keys of SUPABASE_URL are no use yet")
-    return _kept(layout.jwt_secret)
+    return None if settings.production else _kept(layout.jwt_secret)
 
 
 def _secret_key(settings: Settings, layout: Layout) -> bytes:

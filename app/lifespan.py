@@ -12,6 +12,7 @@ from app.backend import Backend
 from app.caretaker import Caretaker
 from app.health import Checks
 from app.instance import Instance, database_url, open_instance
+from app.key_server import open_signing_keys
 from app.logs import adopt_loggers, configure_logs
 from app.settings import Settings, SettingsError
 from db.engine import Database
@@ -52,9 +53,18 @@ async def open_backend(settings: Settings) -> AsyncIterator[Backend]:
                 packages=assembled.packages,
                 files=assembled.files,
             ),
-            verifier=TokenVerifier(instance.jwt_secret),
+            verifier=await _verifier(settings, instance, stack),
             readiness=_checks(database, executor, caretaker),
         )
+
+
+async def _verifier(settings: Settings, instance: Instance, stack: AsyncExitStack) -> TokenVerifier:
+    keys = None
+    if settings.supabase_url:
+        if settings.production and not settings.supabase_url.startswith("https://"):
+            _log.critical("signing_keys_come_unprotected", remedy="give SUPABASE_URL as https://")
+        keys = await stack.enter_async_context(open_signing_keys(settings.supabase_url))
+    return TokenVerifier(instance.jwt_secret, keys, settings.token_issuer)
 
 
 def _database(url: str, settings: Settings) -> Database:

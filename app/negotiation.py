@@ -1,5 +1,7 @@
 """Which media type an answer has."""
 
+from collections.abc import Iterator
+
 from starlette.requests import Request
 
 RESPONSE_TYPE = "application/graphql-response+json"
@@ -13,17 +15,25 @@ _MATCHES = {
 }
 
 
+def accepted(accept: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield the types of an Accept header with their parameters, in its order, without `q=0`."""
+    for item in accept.lower().split(","):
+        name, *parameters = (part.strip() for part in item.split(";"))
+        pairs = (parameter.partition("=") for parameter in parameters)
+        named = {key.strip(): value.strip().strip('"') for key, _, value in pairs}
+        if quality(named) > 0:
+            yield name, named
+
+
 def negotiate(accept: str | None) -> str | None:
     """Return the best of our types for an Accept header; None where none will do."""
     if not accept:
         return JSON_TYPE
     best: str | None = None
     best_quality = 0.0
-    for item in accept.split(","):
-        name, *parameters = (part.strip().lower() for part in item.split(";"))
-        quality = _quality(parameters)
-        if name in _MATCHES and quality > best_quality:
-            best, best_quality = _MATCHES[name], quality
+    for name, parameters in accepted(accept):
+        if name in _MATCHES and quality(parameters) > best_quality:
+            best, best_quality = _MATCHES[name], quality(parameters)
     return best
 
 
@@ -36,12 +46,9 @@ def wants_page(request: Request) -> bool:
     )
 
 
-def _quality(parameters: list[str]) -> float:
-    for parameter in parameters:
-        name, _, value = parameter.partition("=")
-        if name.strip() == "q":
-            try:
-                return float(value)
-            except ValueError:
-                return 0.0
-    return 1.0
+def quality(parameters: dict[str, str]) -> float:
+    """Return the weight that a type is given (RFC 9110, section 12.4.2); 0 for nonsense."""
+    try:
+        return float(parameters.get("q", "1"))
+    except ValueError:
+        return 0.0

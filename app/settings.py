@@ -15,6 +15,8 @@ from services.keys import MIN_SECRET_BYTES
 
 MIB = 1024 * 1024
 DAY_SECONDS = 86_400
+ISSUER_PATH = "/auth/v1"
+"""Of a Supabase project's Auth service, below its address."""
 
 
 class SettingsError(Exception):
@@ -44,6 +46,7 @@ class Settings(BaseSettings):
     supabase_url: str = ""
     supabase_key: SecretStr = SecretStr("")
     supabase_jwt_secret: SecretStr = SecretStr("")
+    supabase_jwt_issuer: str = ""
     secret_key: SecretStr = SecretStr("")
 
     database_url: SecretStr = SecretStr("")
@@ -81,6 +84,7 @@ class Settings(BaseSettings):
     max_sandboxes: PositiveInt = 100
     max_running_sandboxes: PositiveInt = 20
     max_concurrent_executions: PositiveInt = 20
+    max_connections: PositiveInt = 50
 
     @validates("allowed_origins", mode="before")
     @classmethod
@@ -114,6 +118,8 @@ class Settings(BaseSettings):
                 found.append("SANDBOX_RUNTIME=runc isolates nothing: production takes runsc only")
         if any(normalize_origin(origin) != origin for origin in self.allowed_origins):
             found.append("ALLOWED_ORIGINS takes origins as `https://example.com`, between commas")
+        if self.supabase_url and not self.supabase_url.startswith(("https://", "http://")):
+            found.append("SUPABASE_URL takes an address as `https://<project>.supabase.co`")
         if 0 < len(self.secret_key.get_secret_value().encode()) < MIN_SECRET_BYTES:
             found.append(f"SECRET_KEY is too short: give {MIN_SECRET_BYTES} bytes or more")
         return tuple(found)
@@ -137,6 +143,13 @@ class Settings(BaseSettings):
     def guessable_jwt_secret(self) -> bool:
         """Whether SUPABASE_JWT_SECRET is shorter than HS256 wants it (RFC 7518, section 3.2)."""
         return 0 < len(self.supabase_jwt_secret.get_secret_value().encode()) < MIN_SECRET_BYTES
+
+    @property
+    def token_issuer(self) -> str | None:
+        """The `iss` that tokens must have; None where any will do."""
+        if self.supabase_jwt_issuer:
+            return self.supabase_jwt_issuer
+        return self.supabase_url.rstrip("/") + ISSUER_PATH if self.supabase_url else None
 
     @property
     def graphiql_served(self) -> bool:

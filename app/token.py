@@ -9,7 +9,7 @@ import jwt
 
 from app.instance import open_instance
 from app.settings import Settings, SettingsError
-from services.auth import ALGORITHMS, AUDIENCE
+from services.auth import AUDIENCE, SHARED_SECRET_ALGORITHM
 
 DEVELOPER = uuid5(UUID(int=0), "developer")
 """Who asks where nobody else is named: the same user each time, so that one finds one's own."""
@@ -17,7 +17,7 @@ HOUR_SECONDS = 3600
 DEFAULT_HOURS = 12.0
 
 
-def make_token(secret: str, user_id: UUID, seconds: float) -> str:
+def make_token(secret: str, user_id: UUID, seconds: float, issuer: str | None = None) -> str:
     """Sign a token such as Supabase gives to a signed-in user."""
     now = int(time.time())
     claims = {
@@ -28,7 +28,17 @@ def make_token(secret: str, user_id: UUID, seconds: float) -> str:
         "iat": now,
         "exp": now + int(seconds),
     }
-    return jwt.encode(claims, secret, algorithm=ALGORITHMS[0])
+    if issuer is not None:
+        claims["iss"] = issuer
+    return jwt.encode(claims, secret, algorithm=SHARED_SECRET_ALGORITHM)
+
+
+def development_token(settings: Settings, user_id: UUID, seconds: float) -> str:
+    """Sign a token that this instance's API takes. Raises `SettingsError` where it takes none."""
+    secret = open_instance(settings).jwt_secret
+    if secret is None:
+        raise SettingsError("No SUPABASE_JWT_SECRET to sign with: sign in at SUPABASE_URL")
+    return make_token(secret, user_id, seconds, settings.token_issuer)
 
 
 def main() -> int:
@@ -38,11 +48,11 @@ def main() -> int:
     parser.add_argument("--hours", type=float, default=DEFAULT_HOURS, help="how long it is good")
     arguments = parser.parse_args()
     try:
-        instance = open_instance(Settings.read())
+        seconds = arguments.hours * HOUR_SECONDS
+        token = development_token(Settings.read(), arguments.sub, seconds)
     except SettingsError as error:
         sys.stderr.write(f"{error}.\n")
         return 1
-    token = make_token(instance.jwt_secret, arguments.sub, arguments.hours * HOUR_SECONDS)
     sys.stdout.write(f"{token}\n")
     return 0
 

@@ -9,17 +9,17 @@ from services.errors import UnauthenticatedError
 _SCHEME = "bearer"
 
 
-def viewer_of(backend: Backend, authorization: object) -> Viewer:
+async def viewer_of(backend: Backend, authorization: object) -> Viewer:
     """Return the user whom `Bearer <jwt>` names.
 
-    Raises `UnauthenticatedError` and `ForbiddenError`.
+    Raises `UnauthenticatedError`, `ForbiddenError` and `ServiceUnavailableError`.
     """
     if not isinstance(authorization, str) or not authorization.strip():
         raise UnauthenticatedError("Send a token: `Authorization: Bearer <jwt>`.")
     scheme, _, token = authorization.strip().partition(" ")
     if scheme.lower() != _SCHEME:
         raise UnauthenticatedError("Send the token as `Authorization: Bearer <jwt>`.")
-    return backend.verifier.verify(token.strip())
+    return await backend.verifier.verify(token.strip())
 
 
 def authorization_in(params: Mapping[str, object]) -> object:

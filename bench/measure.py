@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 import docker
 import ray
 
-from app.instance import open_instance, ray_address
+from app.instance import ray_address
 from app.settings import Settings
-from app.token import DEVELOPER, HOUR_SECONDS, make_token
+from app.token import DEVELOPER, HOUR_SECONDS, development_token
 from bench import environment
 from bench.agents import stock_tool
 from bench.containers import docker_exec, docker_run, kept_running, labelled, limits, raw_stream
@@ -93,7 +93,7 @@ class Bench:
         self._docker = client
         self._url = url
         self._api = api
-        self._token = make_token(open_instance(settings).jwt_secret, DEVELOPER, HOUR_SECONDS)
+        self._token = development_token(settings, DEVELOPER, HOUR_SECONDS)
         self._limits = limits(settings)
 
     async def cold(self) -> None:

@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 import jwt
@@ -11,61 +13,101 @@ from services.entities import UserId, Viewer
 from services.errors import ForbiddenError, UnauthenticatedError
 from services.executor.messages import JSON
 from services.limits import MAX_TOKEN_BYTES
+from services.signing_keys import SigningKeys
 
-ALGORITHMS = ("HS256",)
+SHARED_SECRET_ALGORITHM = "HS256"  # noqa: S105 - a name
 AUDIENCE = "authenticated"
 ANONYMOUS_ROLE = "anon"
 
 _REMEDY = "Send `Authorization: Bearer <token>` with a valid token of a signed-in user."
 
 
-class TokenVerifier:
-    """Verifies HS256 tokens under one secret.
+@dataclass(frozen=True, slots=True)
+class _Trusted:
+    """A key that may verify this token, and the one algorithm that it does it by."""
 
-    What is wrong with a token is not told apart: whoever guesses learns nothing.
+    key: Any
+    """Bytes or one of `cryptography`'s public keys, as PyJWT takes them."""
+    algorithm: str
+
+
+class TokenVerifier:
+    """Verifies tokens under a shared secret, a provider's public keys, or either.
+
+    What is wrong with a token is not told apart: whoever guesses learns nothing. `issuer`,
+    where it is given, is the only one whose tokens count.
     """
 
-    def __init__(self, secret: str) -> None:
-        if not secret:
-            raise ValueError("The JWT secret is empty.")
-        self._secret = secret
+    def __init__(
+        self,
+        secret: str | None,
+        keys: SigningKeys | None = None,
+        issuer: str | None = None,
+    ) -> None:
+        if not secret and keys is None:
+            raise ValueError("There is neither a JWT secret nor a key set.")
+        self._secret = _Trusted(secret, SHARED_SECRET_ALGORITHM) if secret else None
+        self._keys = keys
+        self._issuer = issuer
 
-    def verify(self, token: str) -> Viewer:
+    async def verify(self, token: str) -> Viewer:
         """Return the user of a good token.
 
-        Raises `UnauthenticatedError`, and `ForbiddenError` for the role `anon`, which is
-        looked at before audience and subject, since real anon keys have neither.
+        Raises `UnauthenticatedError`; `ForbiddenError` for the role `anon`, which is looked
+        at before issuer, audience and subject, since real anon keys have others or none; and
+        `ServiceUnavailableError` while the provider's keys could never be fetched.
         """
-        claims = self._claims(token)
-        if claims.get("role") == ANONYMOUS_ROLE:
-            raise ForbiddenError("An anonymous key may not do this: sign in and send that token.")
-        return _viewer(claims)
-
-    def _claims(self, token: str) -> Mapping[str, JSON]:
         # Characters bound the bytes from below, and a good token is all ASCII.
         if len(token) > MAX_TOKEN_BYTES or not token.isascii():
             raise _refusal()
+        claims = _claims(token, await self._trusted(token))
+        if claims.get("role") == ANONYMOUS_ROLE:
+            raise ForbiddenError("An anonymous key may not do this: sign in and send that token.")
+        if self._issuer is not None and claims.get("iss") != self._issuer:
+            raise _refusal()
+        return _viewer(claims)
+
+    async def _trusted(self, token: str) -> _Trusted:
+        """Choose the key. The header says which, and no more: each key has one algorithm."""
         try:
-            claims: dict[str, JSON] = jwt.decode(
-                token,
-                self._secret,
-                algorithms=list(ALGORITHMS),
-                leeway=0,
-                options={
-                    "require": ["exp"],
-                    "verify_aud": False,
-                    "verify_iat": False,
-                    "verify_iss": False,
-                    "verify_jti": False,
-                    "verify_sub": False,
-                },
-            )
-            # The database takes no NaN, and no token that means well has one.
-            json.dumps(claims, allow_nan=False)
-        except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as error:
-            # Infinity and absurd nesting leave PyJWT as the errors of Python itself.
+            header = jwt.get_unverified_header(token)
+        except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
             raise _refusal() from error
-        return claims
+        if header.get("alg") == SHARED_SECRET_ALGORITHM:
+            if self._secret is None:
+                raise _refusal()
+            return self._secret
+        key_id = header.get("kid")
+        if self._keys is None or not isinstance(key_id, str):
+            raise _refusal()
+        key = await self._keys.find(key_id)
+        if key is None:
+            raise _refusal()
+        return _Trusted(key.key, key.algorithm)
+
+
+def _claims(token: str, trusted: _Trusted) -> Mapping[str, JSON]:
+    try:
+        claims: dict[str, JSON] = jwt.decode(
+            token,
+            trusted.key,
+            algorithms=[trusted.algorithm],
+            leeway=0,
+            options={
+                "require": ["exp"],
+                "verify_aud": False,
+                "verify_iat": False,
+                "verify_iss": False,
+                "verify_jti": False,
+                "verify_sub": False,
+            },
+        )
+        # The database takes no NaN, and no token that means well has one.
+        json.dumps(claims, allow_nan=False)
+    except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as error:
+        # Infinity and absurd nesting leave PyJWT as the errors of Python itself.
+        raise _refusal() from error
+    return claims
 
 
 def _viewer(claims: Mapping[str, JSON]) -> Viewer:

@@ -4,7 +4,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from typing import Any
 from uuid import uuid4
 
 import jwt
@@ -244,17 +243,38 @@ async def test_origins(url: str) -> None:
             assert (await client.receive())["type"] == "connection_ack"
 
 
-async def test_token_that_expires_while_the_socket_is_open(url: str) -> None:
-    """What begins after the token's expiry is refused."""
+async def test_a_token_that_expires_closes_the_socket(url: str, stubs: Stubs) -> None:
+    """With 4403, so that clients fetch a new one and come back; nothing of theirs is left."""
+    stubs.executions.events = [messages.Started(1, 1.0)]
+    stubs.executions.endless = True
     async with socket(url, params={"Authorization": f"Bearer {token(uuid4(), 2)}"}) as client:
         await client.receive()
-        number = 0
-        received: list[dict[str, Any]] = []
-        async with asyncio.timeout(5):
-            while not received or received[0]["type"] == "next":
-                number += 1
-                await client.subscribe("{ viewer { role } }", name=str(number))
-                received = await client.until_end(str(number))
+        await client.subscribe(RUN)
+        assert (await client.receive())["type"] == "next"
 
-    assert number > 1
-    assert received[0]["payload"][0]["extensions"] == {"code": "UNAUTHENTICATED"}
+        assert await client.closed() == (4403, "The token has expired")
+    assert stubs.executions.closed == stubs.executions.opened == 1
+
+
+async def test_connections_of_a_user_are_limited(stubs: Stubs) -> None:
+    """One too many is closed with a code after which clients try again; each end frees a place."""
+    settings = Settings(_env_file=None, max_connections=2)
+    mine = {"Authorization": f"Bearer {token(uuid4())}"}
+    async with serving(create_app(settings, stubs.open)) as url, AsyncExitStack() as opened:
+        for _ in range(20):
+            async with socket(url, params=mine) as client:
+                await client.receive()
+        first = await opened.enter_async_context(socket(url, params=mine))
+        second = await opened.enter_async_context(socket(url, params=mine))
+        acknowledged = [await first.receive(), await second.receive()]
+        async with socket(url, params=mine) as third:
+            refused = await third.closed()
+        async with socket(url, params=params()) as another_users:
+            acknowledged.append(await another_users.receive())
+        first.connection.transport.abort()
+        await second.connection.close()
+        freed = await opened.enter_async_context(socket(url, params=mine))
+        acknowledged.append(await freed.receive())
+
+    assert {message["type"] for message in acknowledged} == {"connection_ack"}
+    assert refused == (1013, "A user has 2 connections at once")

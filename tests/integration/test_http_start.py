@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -58,6 +59,15 @@ def test_start_that_settings_forbid(tmp_path: Path, variables: dict[str, str], n
     assert sum(named in line for line in lines) == 1
 
 
+def follow(event: dict[str, Any]) -> dict[str, Any]:
+    """Give the request that follows an execution over HTTP."""
+    query = "subscription ($id: ID!) { executionEvents(executionId: $id) { seq } }"
+    return {
+        "json": {"query": query, "variables": {"id": event["executionId"]}},
+        "headers": {"Accept": "text/event-stream"},
+    }
+
+
 async def test_end_with_a_subscription_running(stack: Stack, tmp_path: Path) -> None:
     """SIGTERM ends subscriptions cleanly; the code runs on and is found again."""
     log = tmp_path / "log"
@@ -70,9 +80,13 @@ async def test_end_with_a_subscription_running(stack: Stack, tmp_path: Path) -> 
                 await client.receive()
                 await client.subscribe(COUNT, {"id": sandbox})
                 event = (await client.receive())["payload"]["data"]["executeCode"]
-                ended = asyncio.create_task(asyncio.to_thread(server.stop))
-                async with asyncio.timeout(10):
-                    await client.connection.wait_closed()
+                async with api.http.stream("POST", "/graphql", **follow(event)) as stream:
+                    pieces = stream.aiter_text()
+                    assert "executionEvents" in await anext(pieces) + await anext(pieces)
+                    ended = asyncio.create_task(asyncio.to_thread(server.stop))
+                    async with asyncio.timeout(10):
+                        await client.connection.wait_closed()
+                        rest = "".join([piece async for piece in pieces])
             code = await ended
     finally:
         server.kill()
@@ -84,6 +98,8 @@ async def test_end_with_a_subscription_running(stack: Stack, tmp_path: Path) -> 
 
     assert client.connection.close_code in {1001, 1012}
     assert found == {"execution": {"status": "RUNNING"}}
+    # A client that saw no `complete` comes back and goes on.
+    assert "complete" not in rest
     assert code in {0, -signal.SIGTERM}
     assert "Traceback" not in log.read_text()
 

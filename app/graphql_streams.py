@@ -1,0 +1,146 @@
+"""Subscriptions without a websocket: a response that goes on until the operation ends."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from datetime import UTC, datetime
+from http import HTTPStatus
+
+from graphql import GraphQLError
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+from strawberry.types import ExecutionResult
+
+from app.wires import Answer, Wire
+from schema.errors import client_error
+from services.errors import UnauthenticatedError
+
+HEARTBEAT_SECONDS = 12.0
+"""Of silence: proxies and browsers cut what is silent for longer, and a dead peer is noticed."""
+
+EXPIRED = UnauthenticatedError("The token has expired: go on with a new one.")
+
+Results = AsyncGenerator[object, None]
+"""Of `ExecutionResult` alone: increments, which Strawberry has types for, are not delivered."""
+OpenResults = Callable[[], Awaitable[Results]]
+
+
+class StreamResponse(Response):
+    """Writes results as they come. The client's leaving closes their source at once."""
+
+    def __init__(
+        self,
+        wire: Wire,
+        open_results: OpenResults,
+        *,
+        expires_at: datetime,
+        stopping: asyncio.Event,
+        on_end: Callable[[], None],
+    ) -> None:
+        """Nothing is opened yet. `stopping` is the server's end, `expires_at` the token's."""
+        super().__init__(status_code=HTTPStatus.OK)
+        self.init_headers(
+            {
+                "Content-Type": wire.media_type,
+                "Cache-Control": "no-store",
+                "X-Content-Type-Options": "nosniff",
+                # nginx collects what comes slowly unless it is told not to.
+                "X-Accel-Buffering": "no",
+            }
+        )
+        del self.headers["content-length"]
+        self._wire = wire
+        self._open_results = open_results
+        self._expires_at = expires_at
+        self._stopping = stopping
+        self._on_end = on_end
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Stream until the operation, the token, the client or the server comes to its end."""
+        del scope
+        try:
+            await self._serve(receive, send)
+        finally:
+            self._on_end()
+
+    async def _serve(self, receive: Receive, send: Send) -> None:
+        head = {"type": "http.response.start", "status": self.status_code}
+        await send({**head, "headers": self.raw_headers})
+        await _write(send, self._wire.start)
+        work = {
+            "stream": asyncio.create_task(self._stream(send)),
+            "client": asyncio.create_task(_left(receive)),
+            "server": asyncio.create_task(self._stopping.wait()),
+        }
+        try:
+            seconds = max(0.0, (self._expires_at - datetime.now(UTC)).total_seconds())
+            ended, _ = await asyncio.wait(
+                work.values(), timeout=seconds, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            for task in work.values():
+                task.cancel()
+            await asyncio.gather(*work.values(), return_exceptions=True)
+        if work["client"] in ended:
+            return
+        if not ended:
+            await _write(send, self._wire.result(_told(EXPIRED)) + self._wire.end)
+        elif work["stream"] in ended and (fault := work["stream"].exception()):
+            await _write(send, self._wire.result(_told(fault)) + self._wire.end)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _stream(self, send: Send) -> None:
+        async with aclosing(await self._open_results()) as results:
+            async for piece in _with_heartbeats(results, self._wire.heartbeat):
+                data = piece if isinstance(piece, bytes) else self._wire.result(_answer_of(piece))
+                await _write(send, data)
+        await _write(send, self._wire.end)
+
+
+async def _with_heartbeats(results: Results, heartbeat: bytes) -> AsyncIterator[object]:
+    """Yield results, and the heartbeat where there is none for a while."""
+    coming: asyncio.Future[object] | None = None
+    try:
+        while True:
+            coming = coming or asyncio.ensure_future(anext(results))
+            done, _ = await asyncio.wait({coming}, timeout=HEARTBEAT_SECONDS)
+            if not done:
+                yield heartbeat
+                continue
+            try:
+                result = coming.result()
+            except StopAsyncIteration:
+                return
+            coming = None
+            yield result
+    finally:
+        if coming is not None:
+            coming.cancel()
+            await asyncio.gather(coming, return_exceptions=True)
+
+
+def _answer_of(result: object) -> Answer:
+    """Return what a client is told of one result."""
+    if not isinstance(result, ExecutionResult):
+        msg = f"a stream of {type(result).__name__}"
+        raise TypeError(msg)
+    answer: dict[str, object] = {"data": result.data}
+    if result.errors:
+        answer["errors"] = [error.formatted for error in result.errors]
+    return answer
+
+
+def _told(fault: BaseException) -> Answer:
+    """Say what ended the stream from outside the operation; what is not ours is masked."""
+    error = GraphQLError(str(fault), original_error=fault if isinstance(fault, Exception) else None)
+    return {"data": None, "errors": [client_error(error).formatted]}
+
+
+async def _write(send: Send, body: bytes) -> None:
+    await send({"type": "http.response.body", "body": body, "more_body": True})
+
+
+async def _left(receive: Receive) -> None:
+    """Wait until the client has gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,70 @@
+"""How the results of a subscription are written over HTTP: two formats, as clients ask for them.
+
+Server-sent events in the distinct connections mode of graphql-sse, and Apollo's multipart
+protocol for subscriptions (`subscriptionSpec=1.0`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from app.json_text import encode
+from app.negotiation import accepted
+
+EVENT_STREAM_TYPE = "text/event-stream"
+MULTIPART_TYPE = "multipart/mixed"
+BOUNDARY = "graphql"
+
+Answer = Mapping[str, object]
+"""`data`, `errors` and `extensions` of one result."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """One format; `start` is sent before all else."""
+
+    media_type: str
+    start: bytes
+    heartbeat: bytes
+    end: bytes
+    before: bytes
+    after: bytes
+    wrapped: bool
+    """Whether results stand in a `payload` of their own."""
+
+    def result(self, answer: Answer) -> bytes:
+        """Write one result."""
+        return self.before + encode({"payload": answer} if self.wrapped else answer) + self.after
+
+
+# Line ends are LF alone: urql parts events there.
+EVENT_STREAM = Wire(
+    media_type=f"{EVENT_STREAM_TYPE}; charset=utf-8",
+    start=b":\n\n",
+    heartbeat=b":\n\n",
+    end=b"event: complete\ndata:\n\n",
+    before=b"event: next\ndata: ",
+    after=b"\n\n",
+    wrapped=False,
+)
+_PART = f"\r\n--{BOUNDARY}".encode()
+_HEAD = b"\r\nContent-Type: application/json; charset=utf-8\r\n\r\n"
+# The delimiter comes with what it ends, so that a part can be read once it is whole.
+MULTIPART = Wire(
+    media_type=f'{MULTIPART_TYPE}; boundary="{BOUNDARY}"; subscriptionSpec=1.0',
+    start=f"--{BOUNDARY}".encode(),
+    heartbeat=_HEAD + b"{}" + _PART,
+    end=b"--\r\n",
+    before=_HEAD,
+    after=_PART,
+    wrapped=True,
+)
+
+
+def wire_for(accept: str | None) -> Wire | None:
+    """Return the format of streams that an Accept header asks for; None where it asks for none."""
+    for name, parameters in accepted(accept or ""):
+        if name == EVENT_STREAM_TYPE:
+            return EVENT_STREAM
+        if name == MULTIPART_TYPE and parameters.get("subscriptionspec", "").startswith("1."):
+            return MULTIPART
+    return None
