@@ -5,7 +5,6 @@ import builtins
 import contextlib
 import getpass
 import importlib
-import importlib.metadata
 import itertools
 import os
 import socket

@@ -1,6 +1,7 @@
 """IPython's shell as the sandbox runs it: its output goes to the channel as frames."""
 
 import contextlib
+import importlib
 import io
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from . import bundles, cells, frames, streams, tracebacks
 from .channel import Channel
 
 MOST_CHARACTERS = 15_000
+IMPORTED_LATER = ("stack_data", "pygments.formatters.terminal256", "importlib.metadata")
+"""By IPython for a traceback, and by `invalidate_caches()`; it would be from the user's folders."""
 PIP_HINT = (
     "Use %pip install NAME instead: the sandbox has no network, "
     "the node downloads the wheels for it.\n"
@@ -201,8 +204,7 @@ def describe(error: BaseException) -> frames.Payload:
 def create() -> Shell:
     """Make the shell: no history file, no colours; `attach` gives it a channel.
 
-    Made once, before the fork that runs the code, because it takes 0.2 s under gVisor; and tried
-    out, because what is first imported later would come from the user's folders.
+    Made once, before the fork that runs the code, because it takes 0.2 s under gVisor.
     """
     warnings.filterwarnings("ignore", "To exit: use", UserWarning)
     # The flushing thread holds no lock at a fork: see streams.
@@ -217,8 +219,9 @@ def create() -> Shell:
     )
     sys.argv = [""]
     shell.plain_cells = cells.Cells(shell)
-    for cell in ("print()", "1 / 0"):
-        rehearse(shell, cell)
+    for module in IMPORTED_LATER:
+        importlib.import_module(module)
+    rehearse(shell, "print()")
     return shell
 
 
