@@ -82,6 +82,8 @@ class GraphQLEndpoint:
 
     async def _answer(self, request: Request, media: str | None, wire: Wire | None) -> Response:
         if media is None and wire is None:
+            if request.method == "GET" and wire_for(request.headers.get("accept")):
+                raise RequestRefusedError("Streams take POST.", HTTPStatus.METHOD_NOT_ALLOWED)
             raise RequestRefusedError(
                 f"Accept {RESPONSE_TYPE}, {JSON_TYPE} or {EVENT_STREAM_TYPE}.",
                 HTTPStatus.NOT_ACCEPTABLE,

@@ -111,7 +111,10 @@ class Session:
         execution = Execution(request.execution_id, request.kind)
         self._registry.add(execution)
         execution.log.expect(request.reader_id)
-        execution.queue(len(self._queue) + (self._current is not None))
+        current = self._current
+        # One that has ended keeps the next waiting for an interpreter, but is not before it.
+        running = current is not None and not current.ended.is_set()
+        execution.queue(len(self._queue) + running)
         self._queue.append((execution, request, shell))
         if self._worker is None or self._worker.done():
             # Begun at once, for each turn of the loop is a tenth of the way to the first output.

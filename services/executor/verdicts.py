@@ -25,9 +25,14 @@ def lost(reason: str, *, name: str = "SandboxDied") -> Verdict:
     return Verdict(ExecutionStatus.LOST, 137, error, interpreter_restarted=True)
 
 
+ENDED = "The execution was ended with its interpreter, whose state is gone."
+NEVER_RAN = "The execution was taken off the queue: its code never ran."
+
+
 def interrupted(*, restarted: bool) -> Verdict:
-    """Make the verdict of an execution that somebody ended."""
-    error = CodeError("KeyboardInterrupt", "", "KeyboardInterrupt")
+    """Make the verdict of an execution that somebody ended, with the interpreter or unbegun."""
+    value = ENDED if restarted else NEVER_RAN
+    error = CodeError("KeyboardInterrupt", value, f"KeyboardInterrupt: {value}")
     return Verdict(ExecutionStatus.INTERRUPTED, 130, error, restarted)
 
 

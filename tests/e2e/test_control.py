@@ -124,6 +124,7 @@ async def test_what_hears_no_interrupt_is_ended(api: Api, sandbox: str, code: st
     assert run.status == "INTERRUPTED"
     assert run.finished["interpreterRestarted"]
     assert run.finished["exitCode"] == 130
+    assert "state is gone" in run.error["value"]
     assert await works(api, sandbox)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.executor.messages import ExecutionStatus
+from services.executor.messages import ExecutionStatus, Queued
 from tests.support.sessions import Desk, Lab, in_plain_words, works_again
 from tests.support.stack import docker
 
@@ -243,3 +243,23 @@ async def test_a_container_killed_from_outside(lab: Lab) -> None:
 
     docker("rm", "--force", desk.container)
     assert await desk.value("6 * 7") == "42"
+
+
+async def test_memory_is_limited_from_the_first_moment(desk: Desk) -> None:
+    """Code that comes as the interpreter is replaced meets a MemoryError too, and lives."""
+    for _ in range(5):
+        await desk.run("import os; os._exit(3)")
+        run = await desk.run("kept = 1\nbytearray(900 * 1024 * 1024)")
+
+        assert run.error is not None, run.events
+        assert run.error.name == "MemoryError"
+        assert await desk.value("kept") == "1"
+
+
+async def test_an_execution_that_has_ended_is_before_nobody(desk: Desk) -> None:
+    """While the next interpreter is made for it, the next execution is the first in the queue."""
+    await desk.run("import os; os._exit(3)")
+    run = await desk.run("1")
+
+    assert isinstance(run.events[0], Queued)
+    assert run.events[0].position == 0

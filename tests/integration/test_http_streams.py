@@ -182,7 +182,7 @@ async def test_without_a_good_token_there_is_no_stream(
         ("POST", "multipart/mixed;deferSpec=20220824,application/json", 400),
         ("POST", "text/event-stream;q=0,application/json", 400),
         ("POST", "image/png", 406),
-        ("GET", "text/event-stream", 406),
+        ("GET", "text/event-stream", 405),
         ("GET", "text/event-stream, application/json", 400),
     ],
 )

@@ -54,6 +54,8 @@ class Child:
         self.stderr = err_read
         self.started = False
         """Whether it has come so far that it takes cells."""
+        self.waiting: bytes | None = None
+        """The cell that it is given then."""
         self.run_given: int | None = None
         """The execution that it was given last."""
         self.shown = 0

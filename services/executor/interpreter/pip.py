@@ -12,7 +12,10 @@ def parse(line: str) -> tuple[bool, bool, list[str]]:
     """
     words = shlex.split(line)
     if words[:1] != ["install"]:
-        msg = "only %pip install is there; `importlib.metadata` lists what is installed"
+        msg = (
+            "only %pip install is there: `importlib.metadata` lists what is installed, "
+            "and packages go with their sandbox"
+        )
         raise UsageError(msg)
     quiet = upgrade = False
     names = []

@@ -136,7 +136,11 @@ class Supervisor:
         child.run_given = self._run_given = frames.run_of(body)
         self._busy = True
         self._memory.begin()
-        child.give(frames.EXECUTE, body)
+        if child.started:
+            child.give(frames.EXECUTE, body)
+        else:
+            # Not before its memory is limited: it sets limits of its own as it starts.
+            child.waiting = body
 
     def _send(self, frame: bytes) -> None:
         self._outgoing += frame
@@ -217,12 +221,19 @@ class Supervisor:
             if kind in PASSED:
                 self._send(frames.pack(kind, body))
             if kind == frames.STARTED:
-                child.started = True
+                self._started(child)
             elif kind == frames.DONE:
                 self._busy = False
                 self._memory.look(child.pid)
             elif kind in frames.ANSWERED:
                 child.relayed()
+
+    def _started(self, child: Child) -> None:
+        child.started = True
+        self._memory.look(child.pid)
+        if child.waiting is not None:
+            child.give(frames.EXECUTE, child.waiting)
+            child.waiting = None
 
     def _reap(self, descriptor: int) -> None:
         with contextlib.suppress(BlockingIOError):
