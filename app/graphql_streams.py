@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
+from contextvars import copy_context
 from datetime import UTC, datetime
 from http import HTTPStatus
 
@@ -18,11 +19,19 @@ from services.errors import UnauthenticatedError
 HEARTBEAT_SECONDS = 12.0
 """Of silence: proxies and browsers cut what is silent for longer, and a dead peer is noticed."""
 
+TAKEN_SECONDS = 30.0
+"""A client that takes nothing for so long is gone, or as good as gone."""
+LAST_SECONDS = 2.0
+ENDED = object()
 EXPIRED = UnauthenticatedError("The token has expired: go on with a new one.")
 
 Results = AsyncGenerator[object, None]
 """Of `ExecutionResult` alone: increments, which Strawberry has types for, are not delivered."""
 OpenResults = Callable[[], Awaitable[Results]]
+
+
+class PeerGoneError(Exception):
+    """Nobody takes what is written."""
 
 
 class StreamResponse(Response):
@@ -66,7 +75,6 @@ class StreamResponse(Response):
     async def _serve(self, receive: Receive, send: Send) -> None:
         head = {"type": "http.response.start", "status": self.status_code}
         await send({**head, "headers": self.raw_headers})
-        await _write(send, self._wire.start)
         work = {
             "stream": asyncio.create_task(self._stream(send)),
             "client": asyncio.create_task(_left(receive)),
@@ -81,15 +89,19 @@ class StreamResponse(Response):
             for task in work.values():
                 task.cancel()
             await asyncio.gather(*work.values(), return_exceptions=True)
-        if work["client"] in ended:
-            return
+        last = b""
         if not ended:
-            await _write(send, self._wire.result(_told(EXPIRED)) + self._wire.end)
+            last = self._wire.result(_told(EXPIRED)) + self._wire.end
         elif work["stream"] in ended and (fault := work["stream"].exception()):
-            await _write(send, self._wire.result(_told(fault)) + self._wire.end)
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+            if isinstance(fault, PeerGoneError):
+                return
+            last = self._wire.result(_told(fault)) + self._wire.end
+        if work["client"] not in ended:
+            with suppress(PeerGoneError):
+                await _write(send, last, LAST_SECONDS, more=False)
 
     async def _stream(self, send: Send) -> None:
+        await _write(send, self._wire.start)
         async with aclosing(await self._open_results()) as results:
             async for piece in _with_heartbeats(results, self._wire.heartbeat):
                 data = piece if isinstance(piece, bytes) else self._wire.result(_answer_of(piece))
@@ -97,21 +109,28 @@ class StreamResponse(Response):
         await _write(send, self._wire.end)
 
 
+async def _next(results: Results) -> object:
+    try:
+        return await anext(results)
+    except StopAsyncIteration:
+        return ENDED
+
+
 async def _with_heartbeats(results: Results, heartbeat: bytes) -> AsyncIterator[object]:
     """Yield results, and the heartbeat where there is none for a while."""
-    coming: asyncio.Future[object] | None = None
+    coming: asyncio.Task[object] | None = None
+    # One for all of an operation's steps, which find in it what the first has put there.
+    context = copy_context()
     try:
         while True:
-            coming = coming or asyncio.ensure_future(anext(results))
+            coming = coming or asyncio.create_task(_next(results), context=context)
             done, _ = await asyncio.wait({coming}, timeout=HEARTBEAT_SECONDS)
             if not done:
                 yield heartbeat
                 continue
-            try:
-                result = coming.result()
-            except StopAsyncIteration:
+            result, coming = coming.result(), None
+            if result is ENDED:
                 return
-            coming = None
             yield result
     finally:
         if coming is not None:
@@ -136,8 +155,15 @@ def _told(fault: BaseException) -> Answer:
     return {"data": None, "errors": [client_error(error).formatted]}
 
 
-async def _write(send: Send, body: bytes) -> None:
-    await send({"type": "http.response.body", "body": body, "more_body": True})
+async def _write(
+    send: Send, body: bytes, seconds: float | None = None, *, more: bool = True
+) -> None:
+    """Write some of the body. Raises `PeerGoneError` where the client does not take it."""
+    try:
+        async with asyncio.timeout(TAKEN_SECONDS if seconds is None else seconds):
+            await send({"type": "http.response.body", "body": body, "more_body": more})
+    except (OSError, RuntimeError, TimeoutError) as error:
+        raise PeerGoneError from error
 
 
 async def _left(receive: Receive) -> None:

@@ -22,6 +22,8 @@ from services.executor.verdicts import OUT_OF_MEMORY, Verdict
 
 logger = logging.getLogger(__name__)
 
+NOT_STARTED = "InterpreterNotStarted"
+"""What the supervisor says was raised where an interpreter ended as it started."""
 INTERRUPT_GRACE_SECONDS = 2.0
 MEMORY_SECONDS = 0.5
 MEMORY_LOOKS = 3
@@ -62,6 +64,8 @@ class Runner:
         self._run = 0
         self._generation: int | None = None
         """Of the interpreter that holds the code's state; None while there is none to lose."""
+        self._unstartable = False
+        """Whether an interpreter ended before it took the execution that runs."""
         self._verdict: asyncio.Future[Verdict] | None = None
         self._poked: asyncio.Future[None] | None = None
         self._answers: dict[int, asyncio.Future[frames.Payload]] = {}
@@ -99,6 +103,10 @@ class Runner:
             watch.cancel()
             self._current, self._last = None, execution
         execution.finish(verdict)
+        if self._unstartable:
+            # Code may have lowered what its supervisor may use: only another container heals that.
+            self._unstartable = False
+            await self.supervision.discard()
         await self._revive()
 
     async def _watch_memory(self) -> None:
@@ -282,6 +290,7 @@ class Runner:
         if done.run != self._run:
             return
         execution.execution_count = done.execution_count
+        self._unstartable = done.raised == NOT_STARTED
         status = ExecutionStatus.FAILED if done.exit_code else ExecutionStatus.SUCCEEDED
         error = execution.error
         if execution.interrupted and done.raised == "KeyboardInterrupt":

@@ -213,6 +213,12 @@ class Supervision:
             await self._drop_link()
             await asyncio.to_thread(self._container.kill)
 
+    async def discard(self) -> None:
+        """End the container: the next interpreter gets another."""
+        async with self._lock:
+            await self._drop_link()
+            await asyncio.to_thread(self._container.kill)
+
     async def _drop_link(self) -> None:
         link, self._link = self._link, None
         pump, self._pump = self._pump, None

@@ -4,6 +4,8 @@ from services.executor.messages import ExecutionStatus
 from tests.support.sessions import Desk, Lab, Run
 
 FAILED = ExecutionStatus.FAILED
+FEW_PROCESSES = 8
+"""More than the init, the supervisor and one interpreter on its way."""
 
 PLANTED = {
     "json.py": "raise RuntimeError('json.py of the workspace')",
@@ -152,7 +154,6 @@ async def test_an_interpreter_that_cannot_start(lab: Lab) -> None:
     """It is not forked again and again; each execution tries once, and tells why it failed."""
     desk = await lab.start(environment={"SPOILED": "\0"})
     seen = [await desk.run("print('never')") for _ in range(3)]
-    resting = await desk.processes()
 
     for run in seen:
         assert run.status is FAILED
@@ -160,4 +161,17 @@ async def test_an_interpreter_that_cannot_start(lab: Lab) -> None:
         assert "exit code 1" in run.error.value
         assert "null byte" in run.stderr
         assert run.stdout == ""
-    assert resting == await desk.processes()
+    assert await desk.processes() < FEW_PROCESSES
+
+
+async def test_limits_lowered_for_good_cost_one_execution(lab: Lab) -> None:
+    """Code may lower what its supervisor may use; what can't start then has a new container."""
+    desk = await lab.start()
+    await desk.run(
+        "import os, resource\n"
+        "resource.prlimit(os.getppid(), resource.RLIMIT_NPROC, (100, 100))\nos._exit(3)"
+    )
+    failed = await desk.run("1")
+
+    assert failed.error.name == "InterpreterNotStarted"
+    assert await desk.value("6 * 7") == "42"

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from app import graphql_streams
 from app.factory import create_app
@@ -279,3 +280,39 @@ async def test_streams_of_a_user_are_limited(stubs: Stubs) -> None:
     }
     assert another_users.status_code == 200
     assert query.status_code == 429
+
+
+async def test_leaving_at_odd_moments_is_no_error(http: httpx.AsyncClient, stubs: Stubs) -> None:
+    """Clients that cut their streams leave nothing behind, in the log neither."""
+    stubs.executions.events = [messages.Output(1, 1.0, messages.OutputStream.STDOUT, "x" * 100_000)]
+    stubs.executions.endless = True
+    with capture_logs() as logs:
+        for _ in range(20):
+            async with endless_bytes(http):
+                pass
+        async with asyncio.timeout(5):
+            while stubs.executions.closed < stubs.executions.opened:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+    assert [line for line in logs if line["log_level"] == "error"] == []
+
+
+@asynccontextmanager
+async def endless_bytes(http: httpx.AsyncClient) -> AsyncIterator[None]:
+    """Have a stream of which nothing but the head was read."""
+    async with http.stream("POST", "/graphql", **asked(EVENTS)):
+        yield
+
+
+async def test_a_client_that_takes_nothing_is_given_up(
+    http: httpx.AsyncClient, stubs: Stubs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What nobody takes for a while ends the stream, and what was opened for it."""
+    monkeypatch.setattr(graphql_streams, "TAKEN_SECONDS", 0.1)
+    much = messages.Output(1, 1.0, messages.OutputStream.STDOUT, "x" * 30_000_000)
+    stubs.executions.events = [much, much, much]
+    stubs.executions.endless = True
+    async with endless_bytes(http), asyncio.timeout(10):
+        await stubs.executions.closing.wait()
+
+    assert stubs.executions.closed == stubs.executions.opened == 1
