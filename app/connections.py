@@ -25,8 +25,3 @@ class Connections:
         self._open[user] -= 1
         if self._open[user] <= 0:
             del self._open[user]
-
-    @property
-    def total(self) -> int:
-        """All that are taken now."""
-        return self._open.total()

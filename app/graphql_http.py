@@ -26,7 +26,7 @@ from app.json_text import encode
 from app.negotiation import JSON_TYPE, RESPONSE_TYPE, negotiate, wants_page
 from app.pages import Page
 from app.tokens import viewer_of
-from app.wires import EVENT_STREAM_TYPE, Wire, wire_for
+from app.wires import EVENT_STREAM_TYPE, Wire, answer_of, wire_for
 from resolvers.context import Context
 from schema.build import Schema
 from schema.errors import client_error, service_error
@@ -66,7 +66,7 @@ class GraphQLEndpoint:
         if self.page is not None and wants_page(request):
             return self.page.response()
         accept = request.headers.get("accept")
-        media, wire = negotiate(accept), wire_for(accept) if request.method == "POST" else None
+        media, wire = negotiate(accept), wire_for(accept)
         try:
             return await self._answer(request, media, wire)
         except RequestRefusedError as error:
@@ -81,9 +81,11 @@ class GraphQLEndpoint:
             return _refusal(media or JSON_TYPE, HTTPStatus.INTERNAL_SERVER_ERROR, masked)
 
     async def _answer(self, request: Request, media: str | None, wire: Wire | None) -> Response:
-        if media is None and wire is None:
-            if request.method == "GET" and wire_for(request.headers.get("accept")):
+        if request.method == "GET" and wire is not None:
+            if media is None:
                 raise RequestRefusedError("Streams take POST.", HTTPStatus.METHOD_NOT_ALLOWED)
+            wire = None
+        if media is None and wire is None:
             raise RequestRefusedError(
                 f"Accept {RESPONSE_TYPE}, {JSON_TYPE} or {EVENT_STREAM_TYPE}.",
                 HTTPStatus.NOT_ACCEPTABLE,
@@ -165,10 +167,7 @@ def _response(media: str, result: ExecutionResult) -> Response:
     if isinstance(result, PreExecutionError) or (errors and refused):
         status = HTTPStatus.BAD_REQUEST if media == RESPONSE_TYPE else HTTPStatus.OK
         return _json(media, status, {"errors": [error.formatted for error in errors]})
-    answer: dict[str, object] = {"data": result.data}
-    if errors:
-        answer["errors"] = [error.formatted for error in errors]
-    return _json(media, HTTPStatus.OK, answer)
+    return _json(media, HTTPStatus.OK, answer_of(result))
 
 
 def _refusal(media: str, status: HTTPStatus, error: GraphQLError) -> Response:

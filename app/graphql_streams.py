@@ -9,10 +9,10 @@ from http import HTTPStatus
 
 from graphql import GraphQLError
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 from strawberry.types import ExecutionResult
 
-from app.wires import Answer, Wire
+from app.wires import Answer, Wire, answer_of
 from schema.errors import client_error
 from services.errors import UnauthenticatedError
 
@@ -74,7 +74,10 @@ class StreamResponse(Response):
 
     async def _serve(self, receive: Receive, send: Send) -> None:
         head = {"type": "http.response.start", "status": self.status_code}
-        await send({**head, "headers": self.raw_headers})
+        try:
+            await _send(send, {**head, "headers": self.raw_headers}, TAKEN_SECONDS)
+        except PeerGoneError:
+            return
         work = {
             "stream": asyncio.create_task(self._stream(send)),
             "client": asyncio.create_task(_left(receive)),
@@ -104,7 +107,7 @@ class StreamResponse(Response):
         await _write(send, self._wire.start)
         async with aclosing(await self._open_results()) as results:
             async for piece in _with_heartbeats(results, self._wire.heartbeat):
-                data = piece if isinstance(piece, bytes) else self._wire.result(_answer_of(piece))
+                data = piece if isinstance(piece, bytes) else self._wire.result(_checked(piece))
                 await _write(send, data)
         await _write(send, self._wire.end)
 
@@ -138,15 +141,11 @@ async def _with_heartbeats(results: Results, heartbeat: bytes) -> AsyncIterator[
             await asyncio.gather(coming, return_exceptions=True)
 
 
-def _answer_of(result: object) -> Answer:
-    """Return what a client is told of one result."""
+def _checked(result: object) -> Answer:
     if not isinstance(result, ExecutionResult):
         msg = f"a stream of {type(result).__name__}"
         raise TypeError(msg)
-    answer: dict[str, object] = {"data": result.data}
-    if result.errors:
-        answer["errors"] = [error.formatted for error in result.errors]
-    return answer
+    return answer_of(result)
 
 
 def _told(fault: BaseException) -> Answer:
@@ -158,10 +157,16 @@ def _told(fault: BaseException) -> Answer:
 async def _write(
     send: Send, body: bytes, seconds: float | None = None, *, more: bool = True
 ) -> None:
-    """Write some of the body. Raises `PeerGoneError` where the client does not take it."""
+    """Write some of the body. Raises `PeerGoneError`."""
+    message = {"type": "http.response.body", "body": body, "more_body": more}
+    await _send(send, message, TAKEN_SECONDS if seconds is None else seconds)
+
+
+async def _send(send: Send, message: Message, seconds: float) -> None:
+    """Send one message. Raises `PeerGoneError` where the client does not take it."""
     try:
-        async with asyncio.timeout(TAKEN_SECONDS if seconds is None else seconds):
-            await send({"type": "http.response.body", "body": body, "more_body": more})
+        async with asyncio.timeout(seconds):
+            await send(message)
     except (OSError, RuntimeError, TimeoutError) as error:
         raise PeerGoneError from error
 

@@ -7,6 +7,8 @@ protocol for subscriptions (`subscriptionSpec=1.0`).
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from strawberry.types import ExecutionResult
+
 from app.json_text import encode
 from app.negotiation import accepted
 
@@ -16,6 +18,14 @@ BOUNDARY = "graphql"
 
 Answer = Mapping[str, object]
 """`data`, `errors` and `extensions` of one result."""
+
+
+def answer_of(result: ExecutionResult) -> Answer:
+    """Return what a client is told of one result."""
+    answer: dict[str, object] = {"data": result.data}
+    if result.errors:
+        answer["errors"] = [error.formatted for error in result.errors]
+    return answer
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,8 @@ BATCH = 32
 AGAIN_SECONDS = 1.0
 """After which a record that has changed is given again; each time after twice as long."""
 MOST_AGAIN_SECONDS = 60.0
+MOST_DOUBLINGS = 6
+"""Which reach that; after days of printing the power would be beyond a float."""
 
 
 class Registry:
@@ -85,7 +87,8 @@ class Registry:
 
     def _put_off(self, execution: Execution) -> None:
         """Give a record again later, and ever later: a thread may print for hours."""
-        seconds = min(AGAIN_SECONDS * 2**execution.recordings, MOST_AGAIN_SECONDS)
+        doublings = min(execution.recordings, MOST_DOUBLINGS)
+        seconds = min(AGAIN_SECONDS * 2**doublings, MOST_AGAIN_SECONDS)
         execution.recordings += 1
         loop = asyncio.get_running_loop()
         self._due[execution.id] = loop.time() + seconds

@@ -22,8 +22,6 @@ from services.executor.verdicts import OUT_OF_MEMORY, Verdict
 
 logger = logging.getLogger(__name__)
 
-NOT_STARTED = "InterpreterNotStarted"
-"""What the supervisor says was raised where an interpreter ended as it started."""
 INTERRUPT_GRACE_SECONDS = 2.0
 MEMORY_SECONDS = 0.5
 MEMORY_LOOKS = 3
@@ -290,7 +288,7 @@ class Runner:
         if done.run != self._run:
             return
         execution.execution_count = done.execution_count
-        self._unstartable = done.raised == NOT_STARTED
+        self._unstartable = done.raised == frames.NOT_STARTED
         status = ExecutionStatus.FAILED if done.exit_code else ExecutionStatus.SUCCEEDED
         error = execution.error
         if execution.interrupted and done.raised == "KeyboardInterrupt":

@@ -200,6 +200,15 @@ async def test_one_process_keeps_house_at_a_time(database: Database) -> None:
     assert working == []
 
 
+async def take_turns(turns: list[str]) -> None:
+    """Do a duty without end, telling of its beginning and its end."""
+    turns.append("begun")
+    try:
+        await asyncio.Event().wait()
+    finally:
+        turns.append("ended")
+
+
 async def test_a_keeper_that_cannot_renew_stops_working(
     database: Database, server: PostgresServer
 ) -> None:
@@ -207,11 +216,7 @@ async def test_a_keeper_that_cannot_renew_stops_working(
     turns: list[str] = []
 
     async def duty() -> None:
-        turns.append("begun")
-        try:
-            await asyncio.Event().wait()
-        finally:
-            turns.append("ended")
+        await take_turns(turns)
 
     async def has(number: int) -> None:
         async def holds() -> bool:
@@ -234,11 +239,7 @@ async def test_a_keeper_outlives_what_the_database_refuses(server: PostgresServe
     turns: list[str] = []
 
     async def duty() -> None:
-        turns.append("begun")
-        try:
-            await asyncio.Event().wait()
-        finally:
-            turns.append("ended")
+        await take_turns(turns)
 
     async def until_there_are(number: int, of: list[str] | list[EventDict]) -> None:
         async def holds() -> bool:

@@ -101,6 +101,20 @@ async def test_output_without_end_is_recorded_ever_later(monkeypatch: pytest.Mon
     assert registry.all_unrecorded()[0].stdout.endswith("!")
 
 
+async def test_output_for_days_is_still_put_off() -> None:
+    """However often a record was given again, the next time is at the longest a minute away."""
+    registry = Registry()
+    execution = ended(registry, "one")
+    registry.unrecorded()
+    registry.acknowledge(["one"])
+    execution.recordings = 5000
+    execution.output(OutputStream.STDOUT, b"late")
+    registry.changed(execution)
+
+    assert registry.unrecorded() == ()
+    assert registry.all_unrecorded()[0].stdout == "late"
+
+
 async def test_tools_leave_no_record() -> None:
     """A run of ray-agents' tools is forgotten when it ends, but counted."""
     registry = Registry()

@@ -45,6 +45,8 @@ RELAYED = 0x61
 """So many frames that are answered are on their way, each after all printed before it."""
 STARTED = 0x62
 """The interpreter has begun, and takes cells."""
+NOT_STARTED = "InterpreterNotStarted"
+"""What DONE and ERROR say was raised where an interpreter ended as it started."""
 ANSWERED = frozenset({DISPLAY, CLEAR, ASK, INSTALL})
 """Kinds that RELAYED counts, from the interpreter's first on."""
 

@@ -21,7 +21,6 @@ from .memory import MEMORY_SECONDS, MemoryLimit
 
 HIGH_WATER = 512 * 1024
 """Above this many bytes on their way to the node, nothing more is taken from the code."""
-NOT_STARTED = "InterpreterNotStarted"
 PASSED = frames.ANSWERED | {frames.ERROR, frames.DONE, frames.WITHDRAWN}
 
 
@@ -270,12 +269,12 @@ class Supervisor:
         if run is None:
             return
         error = {
-            "name": NOT_STARTED,
+            "name": frames.NOT_STARTED,
             "value": f"The interpreter ended as it started, {_how(exit_code)}: "
             "what it wrote is in the output.",
         }
         self._send(frames.encode(frames.ERROR, error))
-        done = {"run": run, "exit_code": 1, "raised": NOT_STARTED}
+        done = {"run": run, "exit_code": 1, "raised": frames.NOT_STARTED}
         self._send(frames.encode(frames.DONE, done))
 
 
