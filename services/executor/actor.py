@@ -233,8 +233,13 @@ class SandboxExecutor(ToolCalls, StockExecutor):
         """End the container at once."""
         containers.kill(self.container)
 
+    def forgive_memory(self) -> None:
+        """Take what the kernel has ended of it for want of memory for told."""
+        if self._group is not None:
+            self._group.note_oom_kills()
+
     def ran_out_of_memory(self) -> bool:
-        """Say whether the kernel ended processes of the container since this was last asked."""
+        """Say whether the kernel has ended anything of it for that since it was forgiven."""
         return self._group is not None and self._group.new_oom_kills()
 
     def memory_in_use(self) -> int:

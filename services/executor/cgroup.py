@@ -31,7 +31,7 @@ class ContainerGroup:
         """Find the cgroups; nothing is kept open."""
         self._memory = _find(root, MEMORY_CONTROLLERS, container_id)
         self._cpu = _find(root, CPU_CONTROLLERS, container_id)
-        self._kills = self.oom_kills()
+        self.note_oom_kills()
 
     def oom_kills(self) -> int:
         """Count the processes that the kernel ended for want of memory."""
@@ -41,10 +41,13 @@ class ContainerGroup:
                 return counters["oom_kill"]
         return 0
 
+    def note_oom_kills(self) -> None:
+        """Take those until now for told."""
+        self._noted = self.oom_kills()
+
     def new_oom_kills(self) -> bool:
-        """Whether there were any since this was last asked."""
-        before, self._kills = self._kills, self.oom_kills()
-        return self._kills > before
+        """Whether there were any since they were last noted."""
+        return self.oom_kills() > self._noted
 
     def unreclaimable(self) -> int:
         """Return the bytes that the kernel can't take back without ending something."""

@@ -19,6 +19,7 @@ from services.executor.direct import Command, Entrance
 from services.executor.errors import SandboxStartError
 from services.executor.messages import SessionSpec
 from services.executor.paths import SANDBOX_UID
+from services.executor.sandbox_process import end_sandbox
 
 logger = logging.getLogger(__name__)
 
@@ -181,6 +182,7 @@ def kill(container: Container | None) -> None:
     """End a container at once; one that does not run any more is no error."""
     if container is None:
         return
+    _end_sandbox(container)
     try:
         container.kill()
     except docker.errors.NotFound:
@@ -190,12 +192,19 @@ def kill(container: Container | None) -> None:
             raise
 
 
-def remove(client: HardenedClient, name: str) -> None:
+def remove(client: HardenedClient | docker.DockerClient, name: str) -> None:
     """Remove a container by name, running or not; one that is not there is no error."""
     try:
-        client.containers.get(name).remove(force=True)
+        container = client.containers.get(name)
+        _end_sandbox(container)
+        container.remove(force=True)
     except docker.errors.NotFound:
         return
+
+
+def _end_sandbox(container: Container) -> None:
+    """Spare Docker a sandbox that hangs: it would wait for it without end."""
+    end_sandbox(str(container.id), int(container.attrs.get("State", {}).get("Pid", 0)))
 
 
 def running(container: Container | None) -> Container:

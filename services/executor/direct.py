@@ -14,12 +14,11 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
 from services.executor.attached import ERROR_BYTES
 from services.executor.interpreter import frames
+from services.executor.sandbox_process import command_line, is_sandbox
 
-SANDBOX_PROCESS = b"runsc-sandbox"
 FLAGS = (b"--root=", b"--network=")
 """What runsc has to be told again as the container was begun with it."""
 BUFFER_BYTES = 1024 * 1024
@@ -140,11 +139,8 @@ def _process(entrance: Entrance, command: Command) -> str:
 
 def _flags(sandbox_pid: int) -> list[str]:
     """Return the flags by which runsc finds the container again."""
-    try:
-        words = Path(f"/proc/{sandbox_pid}/cmdline").read_bytes().split(b"\0")
-    except OSError as error:
-        raise DirectUnavailableError(str(error)) from error
-    if not words[0].endswith(SANDBOX_PROCESS):
+    words = command_line(sandbox_pid)
+    if not is_sandbox(words):
         msg = "the container's process is not gVisor's, or not one of this machine"
         raise DirectUnavailableError(msg)
     return [os.fsdecode(word) for word in words if word.startswith(FLAGS)]

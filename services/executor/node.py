@@ -10,6 +10,7 @@ from pathlib import Path
 import docker
 import requests
 
+from services.executor import containers
 from services.executor.cluster import Free, free_resources
 from services.executor.containers import LABEL
 from services.executor.errors import ClusterUnavailableError, SandboxStartError
@@ -74,10 +75,7 @@ class NodeAgent:
 
     def _remove_container(self, session_id: str) -> None:
         with _docker() as client:
-            try:
-                client.containers.get(f"{CONTAINER_PREFIX}-{session_id}").remove(force=True)
-            except docker.errors.NotFound:
-                logger.debug("no container of session %s is left", session_id)
+            containers.remove(client, f"{CONTAINER_PREFIX}-{session_id}")
         self._storage(session_id).unmount()
 
     async def remove(self, session_id: str) -> None:

@@ -92,6 +92,8 @@ class Runner:
                 "packages": self.packages_version,
             },
         )
+        # What was ended until now is not this code's fault, which is still on its way.
+        self._container.forgive_memory()
         self._current = execution
         execution.start()
         watch = asyncio.create_task(self._watch_memory(), name="memory")
@@ -114,9 +116,6 @@ class Runner:
         """
         limit = self._memory_bytes * MEMORY_SHARE
         full = 0
-        # What was killed for an earlier execution is not this one's fault.
-        await asyncio.sleep(MEMORY_SECONDS / 10)
-        await asyncio.to_thread(self._container.ran_out_of_memory)
         while full < MEMORY_LOOKS:
             await asyncio.sleep(MEMORY_SECONDS)
             if await asyncio.to_thread(self._container.ran_out_of_memory):

@@ -30,8 +30,11 @@ class Container(Enterable, Protocol):
     def kill(self) -> None:
         """End it at once; nothing of the sandbox runs after this."""
 
+    def forgive_memory(self) -> None:
+        """Take what the kernel has ended of it for want of memory for told; does not wait."""
+
     def ran_out_of_memory(self) -> bool:
-        """Say whether the kernel ended processes of it for that since this was last asked."""
+        """Say whether the kernel has ended anything of it for that since it was forgiven."""
 
     def memory_in_use(self) -> int:
         """Return the bytes of memory that only an end of something would free."""

@@ -1,8 +1,12 @@
 """Code that breaks what it can reach: it ends in plain words, and the next code runs."""
 
+import os
+import signal
+
 import pytest
 
 from services.executor.messages import ExecutionStatus, Queued
+from tests.support.faults import kill_actor_process
 from tests.support.sessions import Desk, Lab, in_plain_words, works_again
 from tests.support.stack import docker
 
@@ -243,6 +247,28 @@ async def test_a_container_killed_from_outside(lab: Lab) -> None:
 
     docker("rm", "--force", desk.container)
     assert await desk.value("6 * 7") == "42"
+
+
+async def test_a_sandbox_that_hangs(lab: Lab) -> None:
+    """Docker waits for it without end; here it is ended, and deleted, all the same."""
+    desk = await lab.start()
+    execution = await desk.submit("print('up', flush=True)\nwhile True: pass", timeout_seconds=1)
+    await desk.until_printed(execution, "up")
+    os.kill(int(desk.inspect("{{.State.Pid}}")), signal.SIGSTOP)
+    run = await desk.follow(execution)
+
+    assert run.status is ExecutionStatus.TIMED_OUT
+    assert await desk.value("6 * 7") == "42"
+    os.kill(int(desk.inspect("{{.State.Pid}}")), signal.SIGSTOP)
+    await lab.clear()
+
+
+async def test_the_container_of_a_lost_session_hangs(lab: Lab) -> None:
+    """The node's agent removes it as any other."""
+    desk = await lab.start()
+    os.kill(int(desk.inspect("{{.State.Pid}}")), signal.SIGSTOP)
+    kill_actor_process(lab.stack, desk.id)
+    await lab.clear()
 
 
 async def test_memory_is_limited_from_the_first_moment(desk: Desk) -> None:

@@ -110,6 +110,9 @@ class ScriptedContainer:
         if self._writer is not None:
             self._writer.close()
 
+    def forgive_memory(self) -> None:
+        """Nothing to forgive."""
+
     def ran_out_of_memory(self) -> bool:
         """Never."""
         return False

@@ -55,8 +55,8 @@ def test_each_layout_is_read(name: str, tmp_path: Path) -> None:
     assert group.oom_kills() == 2
 
 
-def test_ended_processes_are_told_once(tmp_path: Path) -> None:
-    """What was ended before the group was found is not new, nor is what was told."""
+def test_ended_processes_are_told_until_noted(tmp_path: Path) -> None:
+    """What was ended before the group was found is not new, nor is what was noted."""
     lay_out(tmp_path, LAYOUTS["version 2"])
     group = ContainerGroup(ID, tmp_path)
     before = group.new_oom_kills()
@@ -64,6 +64,8 @@ def test_ended_processes_are_told_once(tmp_path: Path) -> None:
 
     assert not before
     assert group.new_oom_kills()
+    assert group.new_oom_kills()
+    group.note_oom_kills()
     assert not group.new_oom_kills()
 
 
