@@ -1,10 +1,12 @@
 """JSON as it goes over the wire: fast where it can be, valid always."""
 
 import json
-import math
 from typing import Any
 
 import orjson
+
+LEAST_WHOLE, MOST_WHOLE = -(2**63), 2**64 - 1
+"""Of the whole numbers that orjson writes by itself."""
 
 
 def encode(value: object) -> bytes:
@@ -13,7 +15,7 @@ def encode(value: object) -> bytes:
         return orjson.dumps(value)
     except TypeError:
         # Whole numbers beyond 64 bit and lone surrogates are what orjson won't have.
-        return json.dumps(_clean(value), ensure_ascii=False, separators=(",", ":")).encode()
+        return orjson.dumps(_Cleaner().clean(value))
 
 
 def decode(text: bytes | str) -> Any:  # noqa: ANN401 - JSON may be anything
@@ -31,15 +33,31 @@ def decode(text: bytes | str) -> Any:  # noqa: ANN401 - JSON may be anything
             raise ValueError("The JSON is nested too deeply.") from error
 
 
-def _clean(value: object) -> object:
-    match value:
-        case str():
-            return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        case float():
-            return value if math.isfinite(value) else None
-        case dict():
-            return {_clean(key): _clean(item) for key, item in value.items()}
-        case list() | tuple():
-            return [_clean(item) for item in value]
-        case _:
-            return value
+class _Cleaner:
+    """Replaces what orjson won't have; what an answer shows often is cleaned once."""
+
+    def __init__(self) -> None:
+        self._cleaned: dict[int, object] = {}
+
+    def clean(self, value: object) -> object:
+        match value:
+            case str() if not value.isascii():
+                whole = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+                # Not a second copy of each text for as long as the answer takes.
+                return value if whole == value else whole
+            case int() if not LEAST_WHOLE <= value <= MOST_WHOLE:
+                return orjson.Fragment(str(value))
+            case dict() | list() | tuple():
+                return self._cleaned_once(value)
+            case _:
+                return value
+
+    def _cleaned_once(self, value: dict[str, object] | list[object] | tuple[object, ...]) -> object:
+        known = self._cleaned.get(id(value))
+        if known is None:
+            known = self._cleaned[id(value)] = (
+                {self.clean(key): self.clean(item) for key, item in value.items()}
+                if isinstance(value, dict)
+                else [self.clean(item) for item in value]
+            )
+        return known

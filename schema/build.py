@@ -5,6 +5,7 @@ from graphql import GraphQLError
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
 
+from schema.answers import AnswerExecutor
 from schema.documents import DocumentCache, KnownDocuments
 from schema.enums import ErrorCode
 from schema.errors import client_error
@@ -37,5 +38,6 @@ def build_schema() -> Schema:
         types=[*EVENT_TYPES, ErrorCode],
         # One alone: each costs every operation and every event its hooks.
         extensions=[lambda: DocumentCache(known)],
+        execution_context_class=AnswerExecutor,
         config=StrawberryConfig(scalar_map=SCALARS),
     )

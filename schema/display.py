@@ -8,6 +8,7 @@ from typing import Self
 
 import strawberry
 
+from schema.answer_budget import answer_budget
 from schema.scalars import JSON, Base64
 from services.executor import messages
 
@@ -56,6 +57,8 @@ class DisplayData:
     def _bytes(self, mime: str) -> Base64 | None:
         # Code may show anything under any mime type: what is no base64 stays in `bundle` alone.
         text = self._text(mime)
+        if text is not None:
+            answer_budget.get().require_room(len(text))
         try:
             return None if text is None else Base64(binascii.a2b_base64(text))
         except ValueError:

@@ -20,6 +20,7 @@ from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 
 from resolvers.context import read_budget
 from schema.aliases import AliasLimit
+from schema.answer_budget import AnswerBudget, answer_budget
 from services.errors import ErrorCode
 from services.read_budget import ReadBudget
 
@@ -79,6 +80,7 @@ class DocumentCache(SchemaExtension):
     def on_parse(self) -> Iterator[None]:
         """Parse, unless it has been done; here every operation begins."""
         read_budget.set(ReadBudget())
+        answer_budget.set(AnswerBudget())
         context = self.execution_context
         context.parse_options["max_tokens"] = MAX_TOKENS
         # What does not parse is parsed again by Strawberry, which knows how to say so.

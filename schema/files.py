@@ -9,6 +9,7 @@ from typing import Self
 import strawberry
 
 from resolvers import files as resolve
+from schema.answer_budget import answer_budget
 from schema.enums import FileKind
 from schema.info import Info
 from schema.scalars import Base64
@@ -61,7 +62,8 @@ class File:
     )
     async def content(self, info: Info) -> Base64 | None:
         """Read the bytes."""
-        data = await resolve.content(info.context, self.sandbox_id, self.path)
+        async with answer_budget.get().read():
+            data = await resolve.content(info.context, self.sandbox_id, self.path)
         return None if data is None else Base64(data)
 
     @strawberry.field(

@@ -37,4 +37,6 @@ MAX_FILES_PAGE: Final = 1_000
 MAX_PAGE: Final = 100
 MAX_READ_BYTES: Final = 32 * MIB
 """Code, output and results of a page of executions, as they are kept."""
+MAX_ANSWER_BYTES: Final = 64 * MIB
+"""Of an operation, or one event: all that may be read, by its own fields and in `bundle` too."""
 MAX_TOKEN_BYTES: Final = 8 * KIB

@@ -76,6 +76,15 @@ def test_encoding_is_always_json(value: object, text: str) -> None:
     json.loads(encoded)
 
 
+def test_what_is_shown_often_is_cleaned_once() -> None:
+    """One whole number beyond 64 bit does not make copies of all the rest."""
+    shown, text = [2**70, "é"], "é" * 1000
+
+    encoded = encode({"a": shown, "b": [shown, shown], "t": text})
+
+    assert json.loads(encoded) == {"a": shown, "b": [shown, shown], "t": text}
+
+
 def test_decoding() -> None:
     """NaN and half surrogate pairs come through, to be refused by name; no JSON does not."""
     assert math.isnan(decode('{"a": NaN}')["a"])

@@ -1,0 +1,66 @@
+"""Answers of a bounded size: graphql-core's executor, counting what it completes."""
+
+from typing import Any
+
+from graphql import GraphQLLeafType, GraphQLObjectType, GraphQLOutputType, is_non_null_type
+from graphql.execution import Executor
+from graphql.pyutils import AwaitableOrValue, Path
+from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
+
+from schema.answer_budget import AnswerTooLargeError, answer_budget
+from schema.events import ExecutionEvent
+
+
+class AnswerExecutor(StrawberryGraphQLCoreExecutionContext):
+    """Takes every name and every leaf from the operation's budget before it is converted."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - graphql-core's own
+        super().__init__(*args, **kwargs)
+        self._budget = answer_budget.get()
+
+    def build_per_event_executor(self, payload: object) -> Executor[Any]:
+        """Begin the answer of one event."""
+        if isinstance(payload, ExecutionEvent):
+            self._budget.renew(executionId=payload.execution_id, seq=payload.seq)
+        else:
+            self._budget.renew()
+        return super().build_per_event_executor(payload)
+
+    def execute_fields(
+        self,
+        parent_type: GraphQLObjectType,
+        source_value: object,
+        path: Path | None,
+        grouped_field_set: dict[str, Any],
+        position_context: Any,  # noqa: ANN401 - graphql-core's own
+    ) -> AwaitableOrValue[dict[str, Any]]:
+        """Execute an object's fields, whose names may be long and its values null."""
+        self._budget.take_names(grouped_field_set)
+        return super().execute_fields(
+            parent_type, source_value, path, grouped_field_set, position_context
+        )
+
+    def complete_leaf_value(  # type: ignore[override] # graphql-core calls it on the executor too
+        self, return_type: GraphQLLeafType, result: object
+    ) -> object:
+        """Convert a value that there is room for."""
+        self._budget.take(result)
+        coerced: object = return_type.coerce_output_value(result)
+        return super().complete_leaf_value(return_type, result) if coerced is None else coerced
+
+    def handle_field_error(
+        self,
+        raw_error: Exception,
+        return_type: GraphQLOutputType,
+        field_details_list: Any,  # noqa: ANN401 - graphql-core's own
+        path: Path,
+    ) -> None:
+        """Leave out errors that say the same again, where null may stand for them."""
+        cause = getattr(raw_error, "original_error", raw_error)
+        if (
+            isinstance(cause, AnswerTooLargeError)
+            and not is_non_null_type(return_type)
+            and not self._budget.tell()
+        ):
+            return
+        super().handle_field_error(raw_error, return_type, field_details_list, path)
