@@ -15,26 +15,15 @@ from app.factory import create_app
 from app.settings import Settings
 from services.errors import ConflictError
 from services.executor import messages
+from tests.support.code_runs import RUN, printing
 from tests.support.serving import serving, socket
 from tests.support.stub_services import SECRET, Stubs, token
-
-RUN = """subscription { executeCode(input: {sandboxId: "x", code: "1"}) {
-    __typename seq ... on OutputChunk { text } } }"""
-FINISHED = messages.Finished(
-    3, 1.0, messages.ExecutionStatus.SUCCEEDED, 0, 1.0, interpreter_restarted=False
-)
 
 
 @pytest.fixture
 def stubs() -> Stubs:
     """Give what stands behind the server: code that prints one line."""
-    stubs = Stubs()
-    stubs.executions.events = [
-        messages.Started(1, 1.0),
-        messages.Output(2, 1.0, messages.OutputStream.STDOUT, "hi\n"),
-        FINISHED,
-    ]
-    return stubs
+    return printing("hi\n")
 
 
 @pytest.fixture
