@@ -10,9 +10,9 @@ from db.repositories.executions import ExecutionRepository
 from db.repositories.slices import Slice
 from db.tables import ExecutionRow
 from services.asker import Reading
-from services.checks import check_execution_id, check_first, check_seq
+from services.checks import check_execution_id, check_seq
 from services.conversion import execution_of, record_of, submission_of
-from services.cursors import decode_cursor, encode_cursor
+from services.cursors import check_page, encode_cursor
 from services.entities import (
     CodeToRun,
     Execution,
@@ -224,8 +224,7 @@ class ExecutionService:
         after: str | None,
         budget: ReadBudget | None,
     ) -> Slice[ExecutionRow]:
-        check_first(first)
-        position = None if after is None else decode_cursor(after)
+        position = check_page(first, after)
         async with self._transactions.of(viewer) as session:
             executions = ExecutionRepository(session)
             if budget is None:

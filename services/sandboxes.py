@@ -7,10 +7,10 @@ from db.repositories.operations import SandboxFields
 from db.repositories.sandboxes import SandboxConditions, SandboxRepository
 from db.tables import SandboxRow
 from services.changes import ChangeFeed
-from services.checks import check_first, check_sandbox_id
+from services.checks import check_sandbox_id
 from services.conversion import stats_of
 from services.creator import Creator
-from services.cursors import decode_cursor, encode_cursor
+from services.cursors import check_page, encode_cursor
 from services.entities import (
     NewSandbox,
     Page,
@@ -89,9 +89,8 @@ class SandboxService:
         self, viewer: Viewer, first: int, after: str | None, wanted: SandboxFilter
     ) -> Page[Sandbox]:
         """Return the viewer's sandboxes, newest first."""
-        check_first(first)
         conditions = _conditions(wanted)
-        position = None if after is None else decode_cursor(after)
+        position = check_page(first, after)
         async with self._transactions.of(viewer) as session:
             found = await SandboxRepository(session).page(conditions, first, position)
             items = await entities_of(session, found.rows, self._settings)

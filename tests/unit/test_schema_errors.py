@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 from resolvers.context import Context
 from schema.build import build_schema
 from services.errors import CapacityExhaustedError, ConflictError, ServiceError
-from tests.support.stub_services import Stubs, viewer
+from tests.support.stub_services import Stubs, sandbox, viewer
 
 SCHEMA = build_schema()
 
@@ -101,3 +101,29 @@ async def test_null_for_an_argument() -> None:
     told = await error(query, {"first": None})
 
     assert told["extensions"] == {"code": "BAD_USER_INPUT", "field": "first"}
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ("first: 101", "first"),
+        ("first: 0", "first"),
+        ("first: -1", "first"),
+        ('after: "x"', "after"),
+    ],
+)
+@pytest.mark.parametrize("asked", ["totalCount", "__typename", "nodes { id }"])
+async def test_bad_pages(given: str, field: str, asked: str) -> None:
+    """A page that can't be is refused whatever of the connection is asked for."""
+    stubs = Stubs()
+    stubs.sandboxes.known = [sandbox()]
+    inner = f'sandbox(id: "{stubs.sandboxes.known[0].id}")'
+    for query in (
+        f"{{ sandboxes({given}) {{ {asked} }} }}",
+        f"{{ {inner} {{ executions({given}) {{ {asked} }} }} }}",
+    ):
+        context = Context(stubs.services(), "request", viewer())
+        [told] = (await SCHEMA.execute(query, context_value=context)).errors or []
+
+        assert told.extensions == {"code": "BAD_USER_INPUT", "field": field}
+        assert "page" not in stubs.sandboxes.calls + stubs.executions.calls
