@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import aclosing
+from datetime import UTC, datetime
 
 from db.repositories.operations import SandboxFields
 from db.repositories.sandboxes import SandboxConditions, SandboxRepository
@@ -34,6 +35,7 @@ from services.losses import Losses
 from services.nudges import Nudges
 from services.operations import Operations
 from services.sandbox_checks import (
+    check_age,
     check_filter,
     check_idle_timeout,
     check_lifetime,
@@ -117,7 +119,10 @@ class SandboxService:
         return await self._entity(viewer, row)
 
     async def update(self, viewer: Viewer, sandbox_id: str, changes: SandboxChanges) -> Sandbox:
-        """Change what is given; null clears a name and metadata, and brings defaults back."""
+        """Change what is given; null clears a name and metadata, and brings defaults back.
+
+        Nothing is changed where the lifetime would be over already.
+        """
         name = check_sandbox_id(sandbox_id)
         fields = _fields(changes, self._settings.times)
         async with self._transactions.of(viewer) as session:
@@ -126,6 +131,8 @@ class SandboxService:
             if row is None:
                 raise NotFoundError(NO_SANDBOX)
             [sandbox] = await entities_of(session, [row], self._settings)
+            if "lifetime_seconds" in fields:
+                check_age(sandbox, datetime.now(UTC))
         self._nudges.changed(viewer.id)
         return sandbox
 
