@@ -1,7 +1,7 @@
 """Subscriptions without a websocket: a response that goes on until the operation ends."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, suppress
 from contextvars import copy_context
 from datetime import UTC, datetime
@@ -105,8 +105,12 @@ class StreamResponse(Response):
 
     async def _stream(self, send: Send) -> None:
         await _write(send, self._wire.start)
-        async with aclosing(await self._open_results()) as results:
-            async for piece in _with_heartbeats(results, self._wire.heartbeat):
+        async with (
+            aclosing(await self._open_results()) as results,
+            # Closed first: results that are being waited for can't be closed.
+            aclosing(_with_heartbeats(results, self._wire.heartbeat)) as pieces,
+        ):
+            async for piece in pieces:
                 data = piece if isinstance(piece, bytes) else self._wire.result(_checked(piece))
                 await _write(send, data)
         await _write(send, self._wire.end)
@@ -119,7 +123,7 @@ async def _next(results: Results) -> object:
         return ENDED
 
 
-async def _with_heartbeats(results: Results, heartbeat: bytes) -> AsyncIterator[object]:
+async def _with_heartbeats(results: Results, heartbeat: bytes) -> AsyncGenerator[object, None]:
     """Yield results, and the heartbeat where there is none for a while."""
     coming: asyncio.Task[object] | None = None
     # One for all of an operation's steps, which find in it what the first has put there.

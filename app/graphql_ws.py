@@ -13,7 +13,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 from strawberry.asgi import ASGIWebSocketAdapter, GraphQL
-from strawberry.exceptions import ConnectionRejectionError
 from strawberry.http.exceptions import (
     NonJsonMessageReceived,
     NonTextMessageReceived,
@@ -23,7 +22,11 @@ from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
 from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import (
     BaseGraphQLTransportWSHandler,
 )
-from strawberry.subscriptions.protocols.graphql_transport_ws.types import Message, SubscribeMessage
+from strawberry.subscriptions.protocols.graphql_transport_ws.types import (
+    ConnectionInitMessage,
+    Message,
+    SubscribeMessage,
+)
 from strawberry.types.unset import UNSET, UnsetType
 
 from app.backend import BackendHolder
@@ -47,6 +50,12 @@ INIT_WAIT = timedelta(seconds=5)
 FORBIDDEN = 4403
 TRY_AGAIN_LATER = 1013
 """Of the codes for too much (RFC 6455, section 7.4), the one after which clients try again."""
+REASONS = {
+    4401: "Send connection_init, with a token, and wait for connection_ack before you subscribe",
+    4406: f"Speak the subprotocol {GRAPHQL_TRANSPORT_WS_PROTOCOL}",
+    4408: "There came no connection_init in time",
+}
+"""What would help, where Strawberry's own reason is but the code's name."""
 
 _log = structlog.get_logger(__name__)
 
@@ -91,9 +100,10 @@ class Socket(ASGIWebSocketAdapter):
         """Close, unless that has been done."""
         if self.ws.application_state == WebSocketState.DISCONNECTED:
             return
+        said = REASONS.get(code, reason)
         try:
             # A close frame has room for 123 bytes of reason (RFC 6455, section 5.5).
-            await self.ws.close(code, reason.encode()[:123].decode(errors="ignore"))
+            await self.ws.close(code, said.encode()[:123].decode(errors="ignore"))
         except (WebSocketDisconnect, RuntimeError, OSError):
             _log.debug("closed_already", code=code)
 
@@ -154,6 +164,13 @@ class Handler(BaseGraphQLTransportWSHandler[Context, None]):
             await self.handle_invalid_message(problem)
             return
         await super().handle_message(message)
+
+    async def handle_connection_init(self, message: ConnectionInitMessage) -> None:
+        """Let in whom the token names; one that is refused closes with 4403 and the reason."""
+        try:
+            await super().handle_connection_init(message)
+        except ServiceError as error:
+            await self.websocket.close(FORBIDDEN, error.message)
 
     async def handle_subscribe(self, message: SubscribeMessage) -> None:
         """Refuse what is over the limit, or later than the token, for this operation alone."""
@@ -234,10 +251,7 @@ class GraphQLSockets(GraphQL[Context, None]):
         return Context(self._holder.backend.services, request.state.request_id)
 
     async def on_ws_connect(self, context: Context) -> UnsetType | dict[str, object] | None:
-        """Verify the token of the first message; one that is refused closes with 4403."""
-        try:
-            authorization = authorization_in(context.connection_params)
-            context.verified = await viewer_of(self._holder.backend, authorization)
-        except ServiceError as error:
-            raise ConnectionRejectionError from error
+        """Verify the token of the first message. Raises `ServiceError` where it is refused."""
+        authorization = authorization_in(context.connection_params)
+        context.verified = await viewer_of(self._holder.backend, authorization)
         return cast("UnsetType", UNSET)

@@ -7,6 +7,8 @@ import structlog
 
 OF_OTHERS = ("uvicorn", "uvicorn.error", "uvicorn.access", "ray")
 QUIET = ("alembic",)
+RAY_WORKER = "ray._private.worker"
+NO_SIGTERM = "SIGTERM handler is not set because current thread is not the main thread"
 
 
 def configure_logs(*, production: bool, level: str) -> None:
@@ -45,10 +47,19 @@ def configure_logs(*, production: bool, level: str) -> None:
 
 
 def adopt_loggers() -> None:
-    """Take the loggers of others from their own handlers; Ray makes its own on import."""
+    """Take the loggers of others from their own handlers; Ray makes its own on import.
+
+    What is said once at each start and means nothing is left out.
+    """
     for name in OF_OTHERS:
         logging.getLogger(name).handlers = []
         logging.getLogger(name).propagate = True
+    logging.getLogger(RAY_WORKER).addFilter(_is_worth_saying)
+
+
+def _is_worth_saying(record: logging.LogRecord) -> bool:
+    """Leave out that Ray took no SIGTERM, which is the server's."""
+    return not record.getMessage().startswith(NO_SIGTERM)
 
 
 def _console() -> structlog.dev.ConsoleRenderer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -78,7 +79,8 @@ def find(layout: Layout) -> list[int]:
 def stop(layout: Layout) -> bool:
     """End the API, gracefully at first; returns whether it ran."""
     running = find(layout)
-    end(running, grace_seconds=STOP_SECONDS)
+    # uvicorn ends by both in order, but lets SIGTERM kill it at last, which make calls an error.
+    end(running, grace_seconds=STOP_SECONDS, first=signal.SIGINT)
     layout.forget_state("api")
     return bool(running)
 

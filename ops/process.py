@@ -109,10 +109,10 @@ def all_processes() -> list[int]:
     return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
 
 
-def end(pids: Sequence[int], *, grace_seconds: float = 10.0) -> None:
-    """SIGTERM, and SIGKILL for what is still there after `grace_seconds`."""
+def end(pids: Sequence[int], *, grace_seconds: float = 10.0, first: int = signal.SIGTERM) -> None:
+    """Send `first`, and SIGKILL to what is still there after `grace_seconds`."""
     known = {pid: started_at(pid) for pid in pids}
-    for number, wait in ((signal.SIGTERM, grace_seconds), (signal.SIGKILL, 5.0)):
+    for number, wait in ((first, grace_seconds), (signal.SIGKILL, 5.0)):
         alive = [pid for pid, start in known.items() if start and started_at(pid) == start]
         for pid in alive:
             send(pid, number)

@@ -8,7 +8,7 @@ from strawberry.types import ExecutionContext
 from schema.answers import AnswerExecutor
 from schema.documents import DocumentCache, KnownDocuments
 from schema.enums import ErrorCode
-from schema.errors import client_error
+from schema.errors import client_errors
 from schema.events import EVENT_TYPES
 from schema.mutation import Mutation
 from schema.query import Query
@@ -25,7 +25,7 @@ class Schema(strawberry.Schema):
         execution_context: ExecutionContext | None = None,  # noqa: ARG002 - Strawberry's signature
     ) -> None:
         """Replace the errors in place: this list is the result's own, on every transport."""
-        errors[:] = [client_error(error) for error in errors]
+        errors[:] = client_errors(errors)
 
 
 def build_schema() -> Schema:

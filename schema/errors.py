@@ -1,6 +1,7 @@
 """The one place where whatever went wrong becomes a GraphQL error with a code."""
 
 import re
+from collections.abc import Sequence
 from uuid import uuid4
 
 import structlog
@@ -24,7 +25,21 @@ _NAME = re.compile(r"[_A-Za-z][_0-9A-Za-z]*")
 _FIELD = re.compile(r"(?:required|unknown) field '([^']+)'")
 _ARGUMENT = re.compile(r"^Argument '([^']+)'")
 
+_LOGGED = (ErrorCode.SERVICE_UNAVAILABLE.value, ErrorCode.INTERNAL_SERVER_ERROR.value)
+_QUOTING = ("packages", "path")
+"""Fields whose messages repeat what was sent: an address may hold a token."""
+LOGGED_CHARACTERS = 100
+
 MASKED = "Something went wrong on our side; the log has it under `extensions.errorId`."
+
+
+def client_errors(errors: Sequence[GraphQLError]) -> list[GraphQLError]:
+    """Turn all errors of an operation; what was refused has one line in the log."""
+    told = [client_error(error) for error in errors]
+    refused = [each for each in zip(errors, told, strict=True) if _is_refusal(each[1])]
+    if refused:
+        _log_refusal(*refused[0], len(refused))
+    return told
 
 
 def client_error(error: GraphQLError) -> GraphQLError:
@@ -76,6 +91,26 @@ def _field(error: GraphQLError) -> dict[str, str]:
         return {"field": found[1]}
     node = error.nodes[0] if error.nodes else None
     return {"field": node.variable.name.value} if isinstance(node, VariableDefinitionNode) else {}
+
+
+def _is_refusal(told: GraphQLError) -> bool:
+    """Whether it is the client's to mend; the others have been logged already."""
+    return (told.extensions or {}).get("code") not in _LOGGED
+
+
+def _log_refusal(error: GraphQLError, told: GraphQLError, count: int) -> None:
+    """Log the first of `count` errors, with the message where it can't show what was sent."""
+    cause, extensions = _cause(error), told.extensions or {}
+    field, path = extensions.get("field"), _path(told)
+    ours = isinstance(cause, ServiceError) and field not in _QUOTING
+    _log.info(
+        "operation_refused",
+        code=extensions.get("code"),
+        path=path and path[:LOGGED_CHARACTERS],
+        field=field and field[:LOGGED_CHARACTERS],
+        errors=count,
+        **({"message": told.message} if ours else {}),
+    )
 
 
 def _masked(error: GraphQLError, cause: BaseException) -> GraphQLError:

@@ -24,6 +24,7 @@ from schema.sandbox_figures import SandboxLimits, SandboxStats
 from schema.scalars import JSON
 from schema.selections import PAGE, large_copies
 from services import entities
+from services.cursors import check_page
 
 
 @strawberry.interface(description="Anything with an identity. Ids are UUIDs, unique across types.")
@@ -176,7 +177,8 @@ class Sandbox(Node):
     async def executions(
         self, info: Info, first: int = 20, after: str | None = strawberry.UNSET
     ) -> Connection[Execution]:
-        """Open the connection; its fields fetch what they need."""
+        """Open the connection; its fields fetch what they need, of a page that can be."""
+        check_page(first, given(after))
         load = partial(
             resolve_executions.page,
             info.context,

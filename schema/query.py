@@ -20,6 +20,7 @@ from schema.nodes import Execution, Node, Sandbox
 from schema.selections import large_copies
 from schema.viewer import Viewer
 from services import entities
+from services.cursors import check_page
 
 
 @strawberry.type
@@ -65,7 +66,8 @@ class Query:
         after: str | None = strawberry.UNSET,
         filter: SandboxFilter | None = strawberry.UNSET,
     ) -> Connection[Sandbox]:
-        """Open the connection; its fields fetch what they need."""
+        """Open the connection; its fields fetch what they need, of a page that can be."""
+        check_page(first, given(after))
         asked = given(filter)
         wanted = entities.SandboxFilter() if asked is None else asked.entity()
         load = partial(resolve_sandboxes.page, info.context, first, given(after), wanted)

@@ -5,6 +5,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+from services.checks import check_first
 from services.errors import BadUserInputError
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -32,6 +33,12 @@ def decode_cursor(cursor: str) -> Position:
     # At most 16 digits: before the year 2287, which a `datetime` reaches.
     created_at = _EPOCH + int(match[1]) * _MICROSECOND
     return created_at, UUID(hex=match[2].decode())
+
+
+def check_page(first: int, after: str | None) -> Position | None:
+    """Return after what a page begins, None for the first. Raises `BadUserInputError`."""
+    check_first(first)
+    return None if after is None else decode_cursor(after)
 
 
 def _refusal() -> BadUserInputError:

@@ -10,9 +10,9 @@ from db.repositories.executions import ExecutionRepository
 from db.repositories.slices import Slice
 from db.tables import ExecutionRow
 from services.asker import Reading
-from services.checks import check_execution_id, check_first, check_seq
+from services.checks import check_execution_id, check_seq
 from services.conversion import execution_of, record_of, submission_of
-from services.cursors import decode_cursor, encode_cursor
+from services.cursors import check_page, encode_cursor
 from services.entities import (
     CodeToRun,
     Execution,
@@ -65,25 +65,23 @@ class ExecutionService:
         self._losses = losses
         self._max_timeout_seconds = max_timeout_seconds
 
-    async def get(
-        self, viewer: Viewer, execution_id: str, budget: ReadBudget | None = None
-    ) -> Execution | None:
+    async def get(self, viewer: Viewer, execution_id: str, budget: ReadBudget) -> Execution | None:
         """Return one, complete once it has ended; None where the viewer has none of this id.
 
         Raises what `budget` does, or its own.
         """
-        budget = (budget or ReadBudget()).share(field="id")
+        budget = budget.share(field="id")
         row = await self._find(viewer, execution_id, "id", budget)
         return None if row is None else await self._settler.complete(viewer, row, budget)
 
     async def outline(
-        self, viewer: Viewer, execution_id: str, budget: ReadBudget | None = None
+        self, viewer: Viewer, execution_id: str, budget: ReadBudget
     ) -> ExecutionOutline | None:
         """Do what `get` does, without reading what is large."""
         name = check_execution_id(execution_id, "id")
         async with self._transactions.of(viewer) as session:
             row = await ExecutionRepository(session).get(name, large=False)
-        budget = (budget or ReadBudget()).share(copies=0)
+        budget = budget.share(copies=0)
         return None if row is None else await self._settler.outline(viewer, row, budget)
 
     async def page(
@@ -92,10 +90,10 @@ class ExecutionService:
         sandbox_id: SandboxId,
         first: int,
         after: str | None,
-        budget: ReadBudget | None = None,
+        budget: ReadBudget,
     ) -> Page[Execution]:
         """Return a sandbox's executions, newest first. Raises what `budget` does, or its own."""
-        budget = (budget or ReadBudget()).share(field="first")
+        budget = budget.share(field="first")
         found = await self._slice(viewer, sandbox_id, first, after, budget)
         items = await asyncio.gather(
             *(self._settler.complete_or_row(viewer, row, budget) for row in found.rows)
@@ -108,11 +106,11 @@ class ExecutionService:
         sandbox_id: SandboxId,
         first: int,
         after: str | None,
-        budget: ReadBudget | None = None,
+        budget: ReadBudget,
     ) -> Page[ExecutionOutline]:
         """Return a sandbox's executions, newest first, without reading what is large."""
-        budget = (budget or ReadBudget()).share(copies=0)
-        found = await self._slice(viewer, sandbox_id, first, after)
+        budget = budget.share(copies=0)
+        found = await self._slice(viewer, sandbox_id, first, after, None)
         items = await asyncio.gather(
             *(self._settler.outline_or_row(viewer, row, budget) for row in found.rows)
         )
@@ -123,13 +121,11 @@ class ExecutionService:
         async with self._transactions.of(viewer) as session:
             return await ExecutionRepository(session).count(sandbox_id)
 
-    async def run(
-        self, viewer: Viewer, code: CodeToRun, budget: ReadBudget | None = None
-    ) -> Execution:
+    async def run(self, viewer: Viewer, code: CodeToRun, budget: ReadBudget) -> Execution:
         """Run code and wait for the end. Raises what `budget` does, or its own, after that."""
         check_seq(code.after)
         execution = await self._runner.run(viewer, self._order(code))
-        (budget or ReadBudget()).take_ended(execution)
+        budget.take_ended(execution)
         return execution
 
     async def stream(
@@ -154,11 +150,9 @@ class ExecutionService:
             async for update in updates:
                 yield update
 
-    async def interrupt(
-        self, viewer: Viewer, execution_id: str, budget: ReadBudget | None = None
-    ) -> Execution:
+    async def interrupt(self, viewer: Viewer, execution_id: str, budget: ReadBudget) -> Execution:
         """Interrupt it, or take it off the queue; one that has ended stays as it is."""
-        budget = (budget or ReadBudget()).share(field="executionId")
+        budget = budget.share(field="executionId")
         row = await self._need(viewer, execution_id, budget)
         ask = partial(self._executor.interrupt, row.session_id or "", str(row.id))
         return await self._change(viewer, row, ask, budget)
@@ -169,12 +163,12 @@ class ExecutionService:
         execution_id: str,
         input_seq: int,
         text: str,
-        budget: ReadBudget | None = None,
+        budget: ReadBudget,
     ) -> Execution:
         """Answer an `InputRequested`. Raises `ConflictError` where it is not (any more) open."""
         check_seq(input_seq, "inputSeq")
         check_input_text(text)
-        budget = (budget or ReadBudget()).share(field="executionId")
+        budget = budget.share(field="executionId")
         row = await self._need(viewer, execution_id, budget)
         ask = partial(
             self._executor.provide_input, row.session_id or "", str(row.id), input_seq, text
@@ -228,10 +222,9 @@ class ExecutionService:
         sandbox_id: SandboxId,
         first: int,
         after: str | None,
-        budget: ReadBudget | None = None,
+        budget: ReadBudget | None,
     ) -> Slice[ExecutionRow]:
-        check_first(first)
-        position = None if after is None else decode_cursor(after)
+        position = check_page(first, after)
         async with self._transactions.of(viewer) as session:
             executions = ExecutionRepository(session)
             if budget is None:

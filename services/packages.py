@@ -59,7 +59,7 @@ class PackageService:
         return [Package(*pair) for pair in pairs_of(packages)]
 
     async def install(
-        self, viewer: Viewer, wanted: PackagesToInstall, budget: ReadBudget | None = None
+        self, viewer: Viewer, wanted: PackagesToInstall, budget: ReadBudget
     ) -> Installed:
         """Install and wait; the packages answered include the new ones.
 
@@ -68,7 +68,7 @@ class PackageService:
         check_seq(wanted.after)
         execution = await self._runner.run(viewer, _order(wanted))
         await self._settle(viewer, execution.sandbox_id)
-        (budget or ReadBudget()).take_ended(execution)
+        budget.take_ended(execution)
         return Installed(execution, await self.list(viewer, execution.sandbox_id))
 
     async def stream(

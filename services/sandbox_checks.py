@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Mapping
+from datetime import datetime
 
 from services.checks import check_seconds, check_text
-from services.entities import SandboxFilter
+from services.entities import Sandbox, SandboxFilter, SandboxStatus
 from services.errors import BadUserInputError
 from services.executor.messages import JSON
 from services.limits import (
@@ -82,6 +83,20 @@ def check_lifetime(seconds: float | None, times: TimeSettings) -> float:
         shortest=SHORTEST_TIMEOUT_SECONDS,
         longest=times.max_lifetime_seconds,
     )
+
+
+def check_age(sandbox: Sandbox, now: datetime) -> None:
+    """Refuse a lifetime that is over already; only a RUNNING sandbox has an age."""
+    if sandbox.status is not SandboxStatus.RUNNING or sandbox.started_at is None:
+        return
+    age = (now - sandbox.started_at).total_seconds()
+    lifetime = sandbox.limits.lifetime_seconds
+    if lifetime <= age:
+        raise BadUserInputError(
+            f"`lifetimeSeconds` is {lifetime:g}, and the sandbox has run for {int(age)} s: at least"
+            f" {int(age) + 1} is allowed, and `stopSandbox` ends it now.",
+            field="lifetimeSeconds",
+        )
 
 
 def check_filter(wanted: SandboxFilter) -> SandboxFilter:

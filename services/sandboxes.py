@@ -2,15 +2,16 @@
 
 from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import aclosing
+from datetime import UTC, datetime
 
 from db.repositories.operations import SandboxFields
 from db.repositories.sandboxes import SandboxConditions, SandboxRepository
 from db.tables import SandboxRow
 from services.changes import ChangeFeed
-from services.checks import check_first, check_sandbox_id
+from services.checks import check_sandbox_id
 from services.conversion import stats_of
 from services.creator import Creator
-from services.cursors import decode_cursor, encode_cursor
+from services.cursors import check_page, encode_cursor
 from services.entities import (
     NewSandbox,
     Page,
@@ -34,6 +35,7 @@ from services.losses import Losses
 from services.nudges import Nudges
 from services.operations import Operations
 from services.sandbox_checks import (
+    check_age,
     check_filter,
     check_idle_timeout,
     check_lifetime,
@@ -89,9 +91,8 @@ class SandboxService:
         self, viewer: Viewer, first: int, after: str | None, wanted: SandboxFilter
     ) -> Page[Sandbox]:
         """Return the viewer's sandboxes, newest first."""
-        check_first(first)
         conditions = _conditions(wanted)
-        position = None if after is None else decode_cursor(after)
+        position = check_page(first, after)
         async with self._transactions.of(viewer) as session:
             found = await SandboxRepository(session).page(conditions, first, position)
             items = await entities_of(session, found.rows, self._settings)
@@ -118,7 +119,10 @@ class SandboxService:
         return await self._entity(viewer, row)
 
     async def update(self, viewer: Viewer, sandbox_id: str, changes: SandboxChanges) -> Sandbox:
-        """Change what is given; null clears a name and metadata, and brings defaults back."""
+        """Change what is given; null clears a name and metadata, and brings defaults back.
+
+        Nothing is changed where the lifetime would be over already.
+        """
         name = check_sandbox_id(sandbox_id)
         fields = _fields(changes, self._settings.times)
         async with self._transactions.of(viewer) as session:
@@ -127,6 +131,8 @@ class SandboxService:
             if row is None:
                 raise NotFoundError(NO_SANDBOX)
             [sandbox] = await entities_of(session, [row], self._settings)
+            if "lifetime_seconds" in fields:
+                check_age(sandbox, datetime.now(UTC))
         self._nudges.changed(viewer.id)
         return sandbox
 

@@ -78,7 +78,7 @@ async def test_an_old_sandbox_is_stopped_whatever_it_does(api: Api) -> None:
     """Its lifetime ends a sandbox in the middle of an execution, which is LOST and says so."""
     sandbox = await api.create(lifetimeSeconds=60)
     run = asyncio.create_task(api.run(sandbox, "import time; time.sleep(25)"))
-    await shorten(api, sandbox, lifetimeSeconds=3)
+    await shorten(api, sandbox, lifetimeSeconds=10)
 
     stopped = await settled(api, sandbox, "STOPPED")
     ended = await run

@@ -71,11 +71,15 @@ async def closing(url: str, payload: object) -> tuple[int, str]:
 
 @pytest.mark.parametrize("kind", BAD)
 async def test_bad_tokens_over_the_websocket(stack: Stack, server: Server, kind: str) -> None:
-    """The socket is closed with 4403 at connection_init."""
+    """The socket is closed with 4403 at connection_init, for the reason that HTTP gives."""
     token = bad_token(secret_of(stack), kind)
     payload = {} if token is None else {"Authorization": f"Bearer {token}"}
 
-    assert await closing(server.url, payload) == (4403, "Forbidden")
+    async with Api(server.url, token) as api:
+        response = await api.http.post("/graphql", json={"query": "{ viewer { id } }"})
+    [error] = response.json()["errors"]
+
+    assert await closing(server.url, payload) == (4403, error["message"])
 
 
 @pytest.mark.parametrize("extra", [{}, {"aud": LEFT_OUT, "sub": LEFT_OUT}, {"sub": "x"}])

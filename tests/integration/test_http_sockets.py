@@ -4,37 +4,29 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from datetime import timedelta
 from uuid import uuid4
 
+import httpx
 import jwt
 import pytest
 from structlog.testing import capture_logs
 from websockets.exceptions import InvalidStatus
 
+from app import graphql_ws
 from app.factory import create_app
 from app.settings import Settings
 from services.errors import ConflictError
 from services.executor import messages
+from tests.support.code_runs import RUN, printing
 from tests.support.serving import serving, socket
 from tests.support.stub_services import SECRET, Stubs, token
-
-RUN = """subscription { executeCode(input: {sandboxId: "x", code: "1"}) {
-    __typename seq ... on OutputChunk { text } } }"""
-FINISHED = messages.Finished(
-    3, 1.0, messages.ExecutionStatus.SUCCEEDED, 0, 1.0, interpreter_restarted=False
-)
 
 
 @pytest.fixture
 def stubs() -> Stubs:
     """Give what stands behind the server: code that prints one line."""
-    stubs = Stubs()
-    stubs.executions.events = [
-        messages.Started(1, 1.0),
-        messages.Output(2, 1.0, messages.OutputStream.STDOUT, "hi\n"),
-        FINISHED,
-    ]
-    return stubs
+    return printing("hi\n")
 
 
 @pytest.fixture
@@ -66,22 +58,36 @@ async def test_execute_code(url: str, stubs: Stubs, name: str) -> None:
 
 
 ANONYMOUS = jwt.encode({"role": "anon", "exp": 2**33}, SECRET, algorithm="HS256")
+MISSING = "Send a token: `Authorization: Bearer <jwt>`."
+UNVERIFIED = (
+    "The token is missing or does not verify. "
+    "Send `Authorization: Bearer <token>` with a valid token of a signed-in user."
+)
 
 
 @pytest.mark.parametrize(
-    "given",
+    ("given", "why"),
     [
-        {},
-        {"Authorization": "nonsense"},
-        {"Authorization": 7},
-        {"Authorization": f"Bearer {token(seconds=-1)}"},
-        {"Authorization": f"Bearer {ANONYMOUS}"},
+        ({}, MISSING),
+        ({"Authorization": "nonsense"}, "Send the token as `Authorization: Bearer <jwt>`."),
+        ({"Authorization": 7}, MISSING),
+        ({"Authorization": f"Bearer {token(seconds=-1)}"}, UNVERIFIED),
+        (
+            {"Authorization": f"Bearer {ANONYMOUS}"},
+            "An anonymous key may not do this: sign in and send that token.",
+        ),
     ],
 )
-async def test_bad_tokens(url: str, given: object) -> None:
-    """Without a good token the socket is closed with 4403."""
+async def test_bad_tokens(url: str, given: dict[str, object], why: str) -> None:
+    """Without a good token the socket is closed with 4403, and says why as HTTP does."""
+    header = given.get("Authorization")
+    async with httpx.AsyncClient(base_url=url) as http:
+        if isinstance(header, str):
+            http.headers["Authorization"] = header
+        answer = (await http.post("/graphql", json={"query": "{ __typename }"})).json()
     async with socket(url, params=given) as client:
-        assert await client.closed() == (4403, "Forbidden")
+        assert await client.closed() == (4403, why)
+    assert answer["errors"][0]["message"] == why
 
 
 async def test_refusal_is_an_error_of_that_operation(url: str, stubs: Stubs) -> None:
@@ -213,7 +219,10 @@ async def test_order_of_messages(url: str) -> None:
     """Nothing runs before the first message, and an id is used once at a time."""
     async with socket(url) as client:
         await client.subscribe(RUN)
-        assert (await client.closed())[0] == 4401
+        assert await client.closed() == (
+            4401,
+            "Send connection_init, with a token, and wait for connection_ack before you subscribe",
+        )
 
 
 async def test_id_in_use(url: str, stubs: Stubs) -> None:
@@ -230,7 +239,17 @@ async def test_id_in_use(url: str, stubs: Stubs) -> None:
 async def test_other_protocols(url: str) -> None:
     """The legacy protocol is off."""
     async with socket(url, protocol="graphql-ws") as client:
-        assert (await client.closed())[0] == 4406
+        assert await client.closed() == (4406, "Speak the subprotocol graphql-transport-ws")
+
+
+async def test_silence_at_the_beginning(stubs: Stubs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that sends no first message is told which one was waited for."""
+    monkeypatch.setattr(graphql_ws, "INIT_WAIT", timedelta(seconds=0.05))
+    async with (
+        serving(create_app(Settings(_env_file=None), stubs.open)) as url,
+        socket(url) as client,
+    ):
+        assert await client.closed() == (4408, "There came no connection_init in time")
 
 
 async def test_origins(url: str) -> None:

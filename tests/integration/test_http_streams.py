@@ -16,11 +16,10 @@ from app.factory import create_app
 from app.settings import Settings
 from services.errors import ConflictError
 from services.executor import messages
+from tests.support.code_runs import RUN, printing
 from tests.support.serving import serving
 from tests.support.stub_services import Stubs, token
 
-RUN = """subscription { executeCode(input: {sandboxId: "x", code: "1"}) {
-    __typename seq ... on OutputChunk { text } } }"""
 EVENTS = "text/event-stream"
 APOLLO = 'multipart/mixed;boundary="graphql";subscriptionSpec=1.0,application/json'
 URQL = (
@@ -32,15 +31,7 @@ URQL = (
 @pytest.fixture
 def stubs() -> Stubs:
     """Give what stands behind the server: code that prints one line."""
-    stubs = Stubs()
-    stubs.executions.events = [
-        messages.Started(1, 1.0),
-        messages.Output(2, 1.0, messages.OutputStream.STDOUT, "hi\n\r\u2028\n\n"),
-        messages.Finished(
-            3, 1.0, messages.ExecutionStatus.SUCCEEDED, 0, 1.0, interpreter_restarted=False
-        ),
-    ]
-    return stubs
+    return printing("hi\n\r\u2028\n\n")
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from services.errors import (
 )
 from services.executor.errors import ClusterUnavailableError, QueueFullError
 from services.executor.messages import ExecutionStatus, Finished, Gap
+from services.read_budget import ReadBudget
 from tests.support.rooms import Room, a_held_execution, events, room_in, session_of, until
 from tests.support.scripted_sessions import HOLD
 
@@ -22,7 +23,7 @@ async def test_a_stream_ends_with_the_complete_record(room: Room) -> None:
     sandbox = await room.running()
     updates = await room.stream(sandbox, "hello").all()
     last = updates[-1]
-    found = await room.services.executions.get(room.viewer, str(last.execution_id))
+    found = await room.services.executions.get(room.viewer, str(last.execution_id), ReadBudget())
 
     assert [update.event.seq for update in updates] == [1, 2, 3, 4]
     assert isinstance(last.event, Finished)
@@ -45,7 +46,9 @@ async def test_running_code_takes_one_call_to_begin(room: Room) -> None:
 async def test_the_mutation_waits_for_the_end(room: Room) -> None:
     """It answers the same record."""
     sandbox = await room.running()
-    execution = await room.services.executions.run(room.viewer, CodeToRun(str(sandbox.id), "hello"))
+    execution = await room.services.executions.run(
+        room.viewer, CodeToRun(str(sandbox.id), "hello"), ReadBudget()
+    )
 
     assert execution.status is ExecutionStatus.SUCCEEDED
     assert execution.stdout == "hello"
@@ -59,7 +62,7 @@ async def test_the_same_client_id_runs_once(room: Room) -> None:
         sandbox, "other", client_execution_id="a", after=2, timeout_seconds=-1
     ).all()
     answer = await room.services.executions.run(
-        room.viewer, CodeToRun(str(sandbox.id), "x\ud800", client_execution_id="a")
+        room.viewer, CodeToRun(str(sandbox.id), "x\ud800", client_execution_id="a"), ReadBudget()
     )
 
     assert events(again) == events(first)[2:]
@@ -88,7 +91,7 @@ async def test_what_was_lost_between_record_and_call_is_handed_over_by_the_retry
     with pytest.raises(ServiceUnavailableError):
         await room.stream(sandbox, "hello", client_execution_id="a").all()
     updates = await room.stream(sandbox, "hello", client_execution_id="a").all()
-    page = await room.services.executions.page(room.viewer, sandbox.id, 20, None)
+    page = await room.services.executions.page(room.viewer, sandbox.id, 20, None, ReadBudget())
 
     assert isinstance(updates[-1].event, Finished)
     assert [each.id for each in page.items] == [updates[0].execution_id]
@@ -116,7 +119,7 @@ async def test_an_actor_that_dies_under_a_reader_ends_the_stream(room: Room) -> 
     rest = await stream.all()
     last = rest[-1]
     row = await room.row(sandbox)
-    again = await room.services.executions.get(room.viewer, str(last.execution_id))
+    again = await room.services.executions.get(room.viewer, str(last.execution_id), ReadBudget())
 
     assert [type(event) for event in events(rest)] == [Gap, Finished]
     assert [update.event.seq for update in begun + rest] == [1, 2, 3, 4]
@@ -134,7 +137,7 @@ async def test_a_mutation_over_a_dead_actor_answers_lost(room: Room) -> None:
     """Nothing hangs, whether it dies before or during the run."""
     sandbox = await room.running()
     task = asyncio.create_task(
-        room.services.executions.run(room.viewer, CodeToRun(str(sandbox.id), HOLD))
+        room.services.executions.run(room.viewer, CodeToRun(str(sandbox.id), HOLD), ReadBudget())
     )
 
     async def submitted() -> bool:
@@ -145,7 +148,9 @@ async def test_a_mutation_over_a_dead_actor_answers_lost(room: Room) -> None:
     async with asyncio.timeout(10):
         execution = await task
     with pytest.raises(ConflictError) as caught:
-        await room.services.executions.run(room.viewer, CodeToRun(str(sandbox.id), "x"))
+        await room.services.executions.run(
+            room.viewer, CodeToRun(str(sandbox.id), "x"), ReadBudget()
+        )
 
     assert execution.status is ExecutionStatus.LOST
     assert caught.value.extensions["status"] == "FAILED"
@@ -170,7 +175,9 @@ async def test_a_stop_ends_what_runs_for_its_readers(room: Room) -> None:
     reading = asyncio.create_task(stream.all())
     await room.services.sandboxes.stop(room.viewer, str(sandbox.id))
     rest = await reading
-    execution = await room.services.executions.get(room.viewer, str(first.execution_id))
+    execution = await room.services.executions.get(
+        room.viewer, str(first.execution_id), ReadBudget()
+    )
 
     assert isinstance(rest[-1].event, Finished)
     assert execution is not None
@@ -215,7 +222,7 @@ async def test_a_reader_that_goes_says_so(room: Room) -> None:
         return room.executor.calls["leave"] == 1
 
     await until(left)
-    execution = await room.services.executions.get(room.viewer, name)
+    execution = await room.services.executions.get(room.viewer, name, ReadBudget())
     assert execution is not None
     assert execution.status is ExecutionStatus.RUNNING
 
@@ -224,9 +231,9 @@ async def test_an_interrupt_ends_it_and_is_no_error_afterwards(room: Room) -> No
     """The record stays as it is the second time."""
     sandbox = await room.running()
     name = await a_held_execution(room, sandbox)
-    interrupted = await room.services.executions.interrupt(room.viewer, name)
+    interrupted = await room.services.executions.interrupt(room.viewer, name, ReadBudget())
     await room.services.sandboxes.stop(room.viewer, str(sandbox.id))
-    again = await room.services.executions.interrupt(room.viewer, name)
+    again = await room.services.executions.interrupt(room.viewer, name, ReadBudget())
 
     assert interrupted.status is ExecutionStatus.INTERRUPTED
     assert again.status is ExecutionStatus.INTERRUPTED
@@ -237,12 +244,12 @@ async def test_input_for_another_question_conflicts(room: Room) -> None:
     sandbox = await room.running()
     name = await a_held_execution(room, sandbox)
     provide = room.services.executions.provide_input
-    await provide(room.viewer, name, 3, "x")
+    await provide(room.viewer, name, 3, "x", ReadBudget())
     with pytest.raises(ConflictError) as open_:
-        await provide(room.viewer, name, 4, "x")
+        await provide(room.viewer, name, 4, "x", ReadBudget())
     await room.services.sandboxes.stop(room.viewer, str(sandbox.id))
     with pytest.raises(ConflictError) as ended:
-        await provide(room.viewer, name, 3, "x")
+        await provide(room.viewer, name, 3, "x", ReadBudget())
 
     assert open_.value.extensions["status"] == "RUNNING"
     assert ended.value.extensions["status"] == "LOST"
@@ -271,7 +278,7 @@ async def test_installations_have_a_rate(room: Room) -> None:
 
     async def install(client: str) -> object:
         wanted = PackagesToInstall(str(sandbox.id), ["six"], client_execution_id=client)
-        return await room.services.packages.install(room.viewer, wanted)
+        return await room.services.packages.install(room.viewer, wanted, ReadBudget())
 
     for client in "abca":
         await install(client)

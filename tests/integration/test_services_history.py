@@ -46,14 +46,16 @@ async def test_anothers_executions_are_not_there(room: Room) -> None:
     name = await a_held_execution(room, sandbox, client="a")
     async with room_in(room.database, room.executor) as other:
         service, viewer = other.services.executions, other.viewer
-        assert await service.get(viewer, name) is None
-        assert (await service.page(viewer, sandbox.id, 20, None)).items == []
+        assert await service.get(viewer, name, ReadBudget()) is None
+        assert (await service.page(viewer, sandbox.id, 20, None, ReadBudget())).items == []
         assert await service.count(viewer, sandbox.id) == 0
         for attempt in (
-            service.interrupt(viewer, name),
-            service.provide_input(viewer, name, 3, "x"),
+            service.interrupt(viewer, name, ReadBudget()),
+            service.provide_input(viewer, name, 3, "x", ReadBudget()),
             anext(service.follow(viewer, name, 0)),
-            service.run(viewer, CodeToRun(str(sandbox.id), "x", client_execution_id="a")),
+            service.run(
+                viewer, CodeToRun(str(sandbox.id), "x", client_execution_id="a"), ReadBudget()
+            ),
         ):
             with pytest.raises(NotFoundError):
                 await attempt
@@ -64,14 +66,14 @@ async def test_pages_go_from_the_newest_to_the_oldest(room: Room) -> None:
     sandbox = await room.running()
     names = [(await room.stream(sandbox, str(i)).all())[0].execution_id for i in range(3)]
     page = room.services.executions.page
-    first = await page(room.viewer, sandbox.id, 2, None)
-    second = await page(room.viewer, sandbox.id, 2, first.cursors[-1])
+    first = await page(room.viewer, sandbox.id, 2, None, ReadBudget())
+    second = await page(room.viewer, sandbox.id, 2, first.cursors[-1], ReadBudget())
 
     assert [each.id for each in [*first.items, *second.items]] == names[::-1]
     assert (first.has_next_page, first.has_previous_page) == (True, False)
     assert (second.has_next_page, second.has_previous_page) == (False, True)
     with pytest.raises(BadUserInputError):
-        await page(room.viewer, sandbox.id, 0, None)
+        await page(room.viewer, sandbox.id, 0, None, ReadBudget())
 
 
 async def test_a_list_shows_the_record_where_the_cluster_is_silent(room: Room) -> None:
@@ -79,11 +81,11 @@ async def test_a_list_shows_the_record_where_the_cluster_is_silent(room: Room) -
     sandbox = await room.running()
     name = await a_held_execution(room, sandbox)
     room.executor.faults["record"] += [ClusterUnavailableError("Ray is away.")] * 2
-    page = await room.services.executions.page(room.viewer, sandbox.id, 20, None)
+    page = await room.services.executions.page(room.viewer, sandbox.id, 20, None, ReadBudget())
 
     assert [each.status for each in page.items] == [ExecutionStatus.QUEUED]
     with pytest.raises(ServiceUnavailableError):
-        await room.services.executions.get(room.viewer, name)
+        await room.services.executions.get(room.viewer, name, ReadBudget())
 
 
 def end_with(room: Room, name: str, stdout: str) -> None:
@@ -102,10 +104,10 @@ async def test_an_operation_reads_32_mib(room: Room) -> None:
     await room.services.sandboxes.stop(room.viewer, str(sandbox.id))
     service = room.services.executions
     with pytest.raises(PayloadTooLargeError, match=r"asked for are 33\.0 MiB") as caught:
-        await service.page(room.viewer, sandbox.id, 20, None)
-    large = await service.page(room.viewer, sandbox.id, 1, None)
-    small = await service.page(room.viewer, sandbox.id, 20, large.cursors[0])
-    outlines = await service.outlines(room.viewer, sandbox.id, 20, None)
+        await service.page(room.viewer, sandbox.id, 20, None, ReadBudget())
+    large = await service.page(room.viewer, sandbox.id, 1, None, ReadBudget())
+    small = await service.page(room.viewer, sandbox.id, 20, large.cursors[0], ReadBudget())
+    outlines = await service.outlines(room.viewer, sandbox.id, 20, None, ReadBudget())
     shared = ReadBudget()
     await service.page(room.viewer, sandbox.id, 1, None, shared)
     with pytest.raises(PayloadTooLargeError):
@@ -125,8 +127,8 @@ async def test_an_outline_says_what_the_whole_says(room: Room) -> None:
     service = room.services.executions
 
     async def agree(status: ExecutionStatus) -> None:
-        whole = await service.page(room.viewer, sandbox.id, 20, None)
-        outlines = await service.outlines(room.viewer, sandbox.id, 20, None)
+        whole = await service.page(room.viewer, sandbox.id, 20, None, ReadBudget())
+        outlines = await service.outlines(room.viewer, sandbox.id, 20, None, ReadBudget())
         assert [outline(each) for each in whole.items] == outlines.items
         assert outlines.items[0].status is status
         assert (whole.cursors, whole.has_next_page) == (outlines.cursors, outlines.has_next_page)
@@ -143,9 +145,9 @@ async def test_outlines_show_the_record_where_the_session_does_not(room: Room) -
     await a_held_execution(room, sandbox)
     service = room.services.executions
     room.executor.faults["record"].append(ClusterUnavailableError("Ray is away."))
-    silent = await service.outlines(room.viewer, sandbox.id, 20, None)
+    silent = await service.outlines(room.viewer, sandbox.id, 20, None, ReadBudget())
     session_of(room).executions.clear()
-    unknown = await service.outlines(room.viewer, sandbox.id, 20, None)
+    unknown = await service.outlines(room.viewer, sandbox.id, 20, None, ReadBudget())
 
     assert [each.status for each in silent.items] == [ExecutionStatus.QUEUED]
     assert unknown.items == silent.items
@@ -157,7 +159,9 @@ async def test_output_passes_as_it_is(room: Room) -> None:
     sandbox = await room.running()
     updates = await room.stream(sandbox, nasty).all()
     await room.services.sandboxes.stop(room.viewer, str(sandbox.id))
-    execution = await room.services.executions.get(room.viewer, str(updates[0].execution_id))
+    execution = await room.services.executions.get(
+        room.viewer, str(updates[0].execution_id), ReadBudget()
+    )
 
     [output] = [event for event in events(updates) if isinstance(event, Output)]
     assert output.text == nasty
@@ -180,7 +184,7 @@ async def test_a_reader_further_on_is_told_of_an_end_that_nobody_saw(room: Room)
     same = events(await live.all())
     further = await follow(7)
     again = [await follow(after) for after in (7, 8)]
-    record = await room.services.executions.get(room.viewer, name)
+    record = await room.services.executions.get(room.viewer, name, ReadBudget())
 
     assert [(type(event), event.seq) for event in first] == [(Gap, 1), (Finished, 2)]
     assert [(type(event), event.seq) for event in same] == [(Finished, 3)]

@@ -13,6 +13,7 @@ from services.entities import ExecutionUpdate, Package, PackagesToInstall
 from services.executor.messages import Collected, ExecutionStatus
 from services.keeper import Keeper
 from services.leases import Lease
+from services.read_budget import ReadBudget
 from services.transactions import Transactions
 from tests.support.postgres import PostgresServer, embedded_server
 from tests.support.rooms import Room, comes_to, make_older, recorded, room_in, session_of, until
@@ -144,7 +145,7 @@ async def test_installed_packages_are_recorded_and_listed_at_once(kept: Room) ->
     """By the answer, and when the sandbox is stopped afterwards."""
     sandbox = await kept.running()
     installed = await kept.services.packages.install(
-        kept.viewer, PackagesToInstall(str(sandbox.id), ["six", "attrs"])
+        kept.viewer, PackagesToInstall(str(sandbox.id), ["six", "attrs"]), ReadBudget()
     )
     await kept.services.sandboxes.stop(kept.viewer, str(sandbox.id))
     listed = await kept.services.packages.list(kept.viewer, sandbox.id)
@@ -161,7 +162,9 @@ async def test_only_the_recorder_collects(room: Room) -> None:
     await room.services.reaper.reap()
     reason = await comes_to(room, idle, "STOPPED")
     sandbox = await room.running()
-    await room.services.packages.install(room.viewer, PackagesToInstall(str(sandbox.id), ["six"]))
+    await room.services.packages.install(
+        room.viewer, PackagesToInstall(str(sandbox.id), ["six"]), ReadBudget()
+    )
     listed = await room.services.packages.list(room.viewer, sandbox.id)
 
     assert reason == "idle for 3600 s"

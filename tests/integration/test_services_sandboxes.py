@@ -26,7 +26,7 @@ from services.errors import (
 from services.executor.errors import ClusterUnavailableError
 from services.limits import INLINE_CONTENT_BYTES, MAX_UPLOAD_BYTES, TRANSFER_CHUNK_BYTES
 from tests.support.postgres import PostgresServer, embedded_server
-from tests.support.rooms import Room, room_in
+from tests.support.rooms import Room, make_older, room_in
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +125,29 @@ async def test_a_longer_lifetime_keeps_a_sandbox_alive(room: Room) -> None:
     assert sandbox.expires_at is not None
     assert longer.expires_at is not None
     assert (longer.expires_at - sandbox.expires_at).total_seconds() == 60
+
+
+async def test_a_lifetime_that_is_over_is_refused(room: Room) -> None:
+    """With how old the sandbox is; one that does not run has no age."""
+    sandbox = await room.running(lifetime_seconds=90_000)
+    await make_older(room, sandbox, 86_500)
+    change = room.services.sandboxes.update
+    for short in (60.0, 86_500.0, None):
+        with pytest.raises(
+            BadUserInputError, match=r"has run for 865\d\d s: at least 865"
+        ) as caught:
+            await change(room.viewer, str(sandbox.id), SandboxChanges(lifetime_seconds=short))
+        assert caught.value.extensions == {"field": "lifetimeSeconds"}
+    kept = await room.services.sandboxes.get(room.viewer, str(sandbox.id))
+    later = await change(room.viewer, str(sandbox.id), SandboxChanges(lifetime_seconds=86_560))
+    named = await change(room.viewer, str(sandbox.id), SandboxChanges(name="old"))
+    await room.services.sandboxes.stop(room.viewer, str(sandbox.id))
+    stopped = await change(room.viewer, str(sandbox.id), SandboxChanges(lifetime_seconds=60))
+
+    assert kept is not None
+    assert kept.limits.lifetime_seconds == 90_000
+    assert (later.limits.lifetime_seconds, named.name) == (86_560, "old")
+    assert stopped.limits.lifetime_seconds == 60
 
 
 async def test_statistics_are_a_running_sandboxs(room: Room) -> None:

@@ -131,8 +131,12 @@ def test_the_api_ends_and_the_rest_stays(
 
 @pytest.mark.timeout(600)
 def test_stop_ends_the_instance_and_nothing_else(layout: Layout, tmp_path: Path) -> None:
-    """API, sandboxes, mounts, Ray and Postgres of one DATA_DIR end; another's sandbox stays."""
-    process = serve(layout, free_port(), tmp_path / "log")
+    """API, sandboxes, mounts, Ray and Postgres of one DATA_DIR end; another's sandbox stays.
+
+    The terminal of `make run` tells of no error.
+    """
+    log = tmp_path / "log"
+    process = serve(layout, free_port(), log)
     ours, theirs = labelled(layout.instance()), labelled("ffffffff")
     mounted = layout.sandboxes / "mounted"
     mounted.mkdir()
@@ -144,7 +148,9 @@ def test_stop_ends_the_instance_and_nothing_else(layout: Layout, tmp_path: Path)
 
         done = make("stop", layout)
 
-        process.wait(STOP_SECONDS)
+        assert process.wait(STOP_SECONDS) == 0, log.read_text()
+        assert "***" not in log.read_text()
+        assert "SIGTERM" not in log.read_text()
         assert done.returncode == 0, done.stderr
         assert api.find(layout) == []
         assert not os.path.ismount(mounted)

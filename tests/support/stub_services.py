@@ -165,14 +165,14 @@ class StubExecutions:
     closing: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def get(
-        self, _viewer: entities.Viewer, execution_id: str, _budget: ReadBudget | None = None
+        self, _viewer: entities.Viewer, execution_id: str, _budget: ReadBudget
     ) -> entities.Execution | None:
         """Look for the one it knows."""
         self.calls.append("get")
         return self.record if str(self.record.id) == execution_id else None
 
     async def outline(
-        self, _viewer: entities.Viewer, execution_id: str, _budget: ReadBudget | None = None
+        self, _viewer: entities.Viewer, execution_id: str, _budget: ReadBudget
     ) -> entities.ExecutionOutline | None:
         """Look for the one it knows, without what is large."""
         self.calls.append("outline")
@@ -184,12 +184,11 @@ class StubExecutions:
         _sandbox_id: entities.SandboxId,
         _first: int,
         _after: str | None,
-        budget: ReadBudget | None = None,
+        budget: ReadBudget,
     ) -> entities.Page[entities.Execution]:
         """Give the one it knows."""
         self.calls.append("page")
-        if budget is not None:
-            budget.take(PageSize(2, self.large_bytes))
+        budget.take(PageSize(2, self.large_bytes))
         return _only(self.record)
 
     async def outlines(
@@ -198,7 +197,7 @@ class StubExecutions:
         _sandbox_id: entities.SandboxId,
         _first: int,
         _after: str | None,
-        _budget: ReadBudget | None = None,
+        _budget: ReadBudget,
     ) -> entities.Page[entities.ExecutionOutline]:
         """Give the one it knows, without what is large."""
         self.calls.append("outlines")
