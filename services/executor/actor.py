@@ -50,6 +50,7 @@ from services.executor.rayagents import (
     StockExecutor,
 )
 from services.executor.rpc import RpcServer
+from services.executor.sandbox_process import SandboxProcess
 from services.executor.session import Session
 from services.executor.storage import SessionStorage
 from services.executor.tool_calls import ToolCalls
@@ -74,6 +75,7 @@ class SandboxExecutor(ToolCalls, StockExecutor):
         self._spec: SessionSpec | None = None
         self._options: dict[str, Any] = {}
         self._group: ContainerGroup | None = None
+        self._process: SandboxProcess | None = None
         self._starting = asyncio.Lock()
         self._taken = asyncio.Event()
         self._cleaned = asyncio.Event()
@@ -180,6 +182,7 @@ class SandboxExecutor(ToolCalls, StockExecutor):
             containers.remove(self._get_docker_client(), name)
         finally:
             self.container = None
+            self._hold(None)
             self._cleanup_docker_client()
             if self._uploads is not None:
                 self._uploads.close()
@@ -200,8 +203,12 @@ class SandboxExecutor(ToolCalls, StockExecutor):
     def ensure(self) -> None:
         """Make the container run. Raises `SandboxStartError`."""
         try:
+            if self._process is not None and self._process.ended():
+                containers.await_end(self.container)
             self._ensure_container()
-            self._group = ContainerGroup(str(containers.running(self.container).id))
+            ours = containers.running(self.container)
+            self._group = ContainerGroup(str(ours.id))
+            self._hold(containers.sandbox_process(ours))
         except docker.errors.ImageNotFound as error:
             msg = f"The image {self.image!r} is not on this node: run `make setup` on it."
             raise SandboxStartError(msg) from error
@@ -231,12 +238,19 @@ class SandboxExecutor(ToolCalls, StockExecutor):
 
     def kill(self) -> None:
         """End the container at once."""
-        containers.kill(self.container)
+        # Docker may take seconds to notice, and hang with a sandbox that does.
+        if self._process is None or not self._process.end():
+            containers.kill(self.container)
 
     def forgive_memory(self) -> None:
         """Take what the kernel has ended of it for want of memory for told."""
         if self._group is not None:
             self._group.note_oom_kills()
+
+    def _hold(self, process: SandboxProcess | None) -> None:
+        before, self._process = self._process, process
+        if before is not None:
+            before.close()
 
     def ran_out_of_memory(self) -> bool:
         """Say whether the kernel has ended anything of it for that since it was forgiven."""

@@ -19,7 +19,7 @@ from services.executor.direct import Command, Entrance
 from services.executor.errors import SandboxStartError
 from services.executor.messages import SessionSpec
 from services.executor.paths import SANDBOX_UID
-from services.executor.sandbox_process import end_sandbox
+from services.executor.sandbox_process import SandboxProcess
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,8 @@ LABEL = "sandbox-api"
 DOCKER_TIMEOUT_SECONDS = 60
 HTTP_CONFLICT = 409
 NOTICE_SECONDS = 1.0
-"""How long Docker may take to notice that a container has ended."""
+"""How long the cause of an end may wait for Docker to notice the end."""
+END_SECONDS = 10.0
 RUNNING = "running"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """What Docker gives a command in an image that names none."""
@@ -179,10 +180,9 @@ def _client(container: Container) -> docker.DockerClient:
 
 
 def kill(container: Container | None) -> None:
-    """End a container at once; one that does not run any more is no error."""
+    """End a container by Docker; one that does not run any more is no error."""
     if container is None:
         return
-    _end_sandbox(container)
     try:
         container.kill()
     except docker.errors.NotFound:
@@ -192,19 +192,34 @@ def kill(container: Container | None) -> None:
             raise
 
 
+def await_end(container: Container | None) -> None:
+    """Wait until Docker has noticed that a sandbox is gone, for it takes it for a running one.
+
+    It is not asked to end it meanwhile: a bomb of forks leaves its shim hundreds of ends to
+    take note of, and with those before it the shim waits for as much as 40 s for its own `kill`.
+    """
+    if not ended(container, END_SECONDS):
+        kill(container)
+
+
 def remove(client: HardenedClient | docker.DockerClient, name: str) -> None:
     """Remove a container by name, running or not; one that is not there is no error."""
     try:
         container = client.containers.get(name)
-        _end_sandbox(container)
+        if (process := sandbox_process(container)) is not None:
+            # Docker would wait without end for one that hangs.
+            process.end()
+            process.close()
+            await_end(container)
         container.remove(force=True)
     except docker.errors.NotFound:
         return
 
 
-def _end_sandbox(container: Container) -> None:
-    """Spare Docker a sandbox that hangs: it would wait for it without end."""
-    end_sandbox(str(container.id), int(container.attrs.get("State", {}).get("Pid", 0)))
+def sandbox_process(container: Container) -> SandboxProcess | None:
+    """Find the sandbox of a container as it was when Docker was last asked."""
+    pid = int(container.attrs.get("State", {}).get("Pid", 0))
+    return SandboxProcess.find(str(container.id), pid)
 
 
 def running(container: Container | None) -> Container:

@@ -5,10 +5,14 @@ without end, and with it all that is asked of Docker about that container.
 """
 
 import os
+import select
 import signal
+import threading
 from pathlib import Path
+from typing import Self
 
 SANDBOX_PROCESS = b"runsc-sandbox"
+END_SECONDS = 2.0
 
 
 def command_line(pid: int) -> list[bytes]:
@@ -24,20 +28,53 @@ def is_sandbox(words: list[bytes]) -> bool:
     return bool(words) and words[0].endswith(SANDBOX_PROCESS)
 
 
-def end_sandbox(container_id: str, pid: int) -> bool:
-    """End the sandbox of a container at once; False where `pid` is not it, or not ours to end."""
-    try:
-        process = os.pidfd_open(pid)
-    except (OSError, OverflowError):
-        return False
-    try:
+class SandboxProcess:
+    """The sandbox of one container, held so that no other process is ever taken for it."""
+
+    def __init__(self, descriptor: int) -> None:
+        """Own a process's descriptor; `find` makes one."""
+        self._descriptor: int | None = descriptor
+        self._lock = threading.Lock()
+
+    @classmethod
+    def find(cls, container_id: str, pid: int) -> Self | None:
+        """Find the sandbox of a container; None where `pid` is not it on this machine."""
+        try:
+            descriptor = os.pidfd_open(pid)
+        except (OSError, OverflowError):
+            return None
         # Looked at after it is held: whatever has this number now keeps it.
         words = command_line(pid)
-        if not is_sandbox(words) or container_id.encode() not in words:
-            return False
-        signal.pidfd_send_signal(process, signal.SIGKILL)
-    except OSError:
-        return False
-    finally:
-        os.close(process)
-    return True
+        if is_sandbox(words) and container_id.encode() in words:
+            return cls(descriptor)
+        os.close(descriptor)
+        return None
+
+    def end(self) -> bool:
+        """End it at once, and say whether nothing of it runs any more."""
+        with self._lock:
+            if self._descriptor is None:
+                return False
+            try:
+                signal.pidfd_send_signal(self._descriptor, signal.SIGKILL)
+            except ProcessLookupError:
+                return True
+            except OSError:
+                return False
+        return self.ended(END_SECONDS)
+
+    def ended(self, seconds: float = 0.0) -> bool:
+        """Wait until it runs no more, at most so long, and say whether that is so."""
+        with self._lock:
+            if self._descriptor is None:
+                return False
+            ending = select.poll()
+            ending.register(self._descriptor, select.POLLIN)
+            return bool(ending.poll(seconds * 1000))
+
+    def close(self) -> None:
+        """Let go of it; idempotent."""
+        with self._lock:
+            if self._descriptor is not None:
+                os.close(self._descriptor)
+            self._descriptor = None

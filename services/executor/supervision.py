@@ -211,16 +211,21 @@ class Supervision:
                 if await self._is_ready(REPLACE_SECONDS):
                     return
                 logger.warning("the supervisor does not answer: ending its container")
-                if self._link is not None:
-                    self._link.abort()
-            await self._drop_link()
-            await asyncio.to_thread(self._container.kill)
+            await self._end_container()
 
     async def discard(self) -> None:
         """End the container: the next interpreter gets another."""
         async with self._lock:
-            await self._drop_link()
+            await self._end_container()
+
+    async def _end_container(self) -> None:
+        """End all that runs at once, and then the stream, which has nobody to wait for."""
+        if self._link is not None:
+            self._link.abort()
+        try:
             await asyncio.to_thread(self._container.kill)
+        finally:
+            await self._drop_link()
 
     async def _drop_link(self) -> None:
         link, self._link = self._link, None
