@@ -10,6 +10,8 @@ from services.executor.beneath import opened_beneath
 _DEPTH = 32
 """Folders held open at once; deeper ones are moved up to the top first."""
 _SECONDS = 120.0
+SWAPPED = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV}
+"""What opening a folder says that is one no more; the last where the kernel saw it move."""
 
 
 class TreeBusyError(OSError):
@@ -51,7 +53,7 @@ class TreeRemoval:
                 self._empty(top, top, 1)
         except OSError as error:
             # Swapped for something else since: the caller looks again.
-            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            if error.errno in SWAPPED:
                 return False
             raise
         return _rmdir(self._parent, name)
@@ -86,7 +88,7 @@ class TreeRemoval:
                 os.rename(name, moved, src_dir_fd=folder, dst_dir_fd=top)
         except OSError as error:
             # Moved or swapped meanwhile: the next pass over the folder sees what is there.
-            if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            if error.errno not in SWAPPED:
                 raise
 
     def _check_time(self) -> None:

@@ -260,7 +260,8 @@ async def test_a_sandbox_that_hangs(lab: Lab) -> None:
     assert run.status is ExecutionStatus.TIMED_OUT
     assert await desk.value("6 * 7") == "42"
     os.kill(int(desk.inspect("{{.State.Pid}}")), signal.SIGSTOP)
-    await lab.clear()
+    await desk.executor.destroy(desk.id, None)
+    assert not docker("ps", "--all", "--quiet", "--filter", f"name={desk.container}")
 
 
 async def test_the_container_of_a_lost_session_hangs(lab: Lab) -> None:
@@ -268,7 +269,8 @@ async def test_the_container_of_a_lost_session_hangs(lab: Lab) -> None:
     desk = await lab.start()
     os.kill(int(desk.inspect("{{.State.Pid}}")), signal.SIGSTOP)
     kill_actor_process(lab.stack, desk.id)
-    await lab.clear()
+    await desk.executor.destroy(desk.id, None)
+    assert not docker("ps", "--all", "--quiet", "--filter", f"name={desk.container}")
 
 
 async def test_memory_is_limited_from_the_first_moment(desk: Desk) -> None:
