@@ -10,12 +10,15 @@ const AGAIN = new Set([undefined, "UNAUTHENTICATED", "SERVICE_UNAVAILABLE"]);
  */
 export async function follow(client, input, onEvent, onFault = () => {}) {
   let after = 0;
-  for (let finished = false; !finished; ) {
+  let finished = false;
+  let pauseMs = 100;
+  while (true) {
     await new Promise((resolve, reject) => {
       client.subscribe(EXECUTE, { input: { ...input, after } }, {
         next: ({ executeCode: event }) => {
           if (event.seq <= after) return; // the client itself has subscribed again
           after = event.seq;
+          pauseMs = 100;
           finished = event.__typename === "ExecutionFinished";
           onEvent(event);
         },
@@ -26,6 +29,8 @@ export async function follow(client, input, onEvent, onFault = () => {}) {
         complete: resolve,
       });
     });
-    if (!finished) await pause(100);
+    if (finished) return;
+    await pause(pauseMs);
+    pauseMs = Math.min(pauseMs * 2, 10_000);
   }
 }
