@@ -5,6 +5,8 @@ import { OperationTypeNode } from "graphql";
 import { createClient } from "graphql-ws";
 import WebSocket from "ws";
 
+globalThis.WebSocket ??= WebSocket; // browsers have one, and Node from 22 on
+
 const url = process.env.URL ?? "http://127.0.0.1:8000/graphql";
 if (!process.env.TOKEN) {
   console.error("TOKEN is missing: export TOKEN=$(make -s token)");
@@ -20,7 +22,6 @@ const client = new ApolloClient({
       createClient({
         url: url.replace(/^http/, "ws"),
         connectionParams: { Authorization },
-        webSocketImpl: WebSocket, // a browser has its own
       }),
     ),
     new HttpLink({ uri: url, headers: { Authorization } }),

@@ -1,8 +1,10 @@
 """Programs for Node, with their packages, run as a client's own would be."""
 
+import asyncio
 import shutil
 import subprocess
-from collections.abc import Mapping
+from asyncio.subprocess import PIPE
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.support.postgres import install_debian
@@ -28,3 +30,21 @@ def run(folder: Path, program: str, environment: Mapping[str, str]) -> str:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr.decode()
     return done.stdout.decode()
+
+
+async def run_beside(
+    folder: Path, command: Sequence[str], environment: Mapping[str, str], seconds: float
+) -> str:
+    """Run a program while the test's loop goes on to serve it; return its standard output."""
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=folder, env=environment, stdout=PIPE, stderr=PIPE
+    )
+    try:
+        async with asyncio.timeout(seconds):
+            said, complaints = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode == 0, f"{said.decode()}\n{complaints.decode()}"
+    return said.decode()

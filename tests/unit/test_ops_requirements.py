@@ -15,6 +15,19 @@ def test_locks_name_no_host() -> None:
     assert requirements.addresses() == []
 
 
+def test_npms_locks_name_no_host() -> None:
+    """Nor do npm's: hashes are enough, and each machine asks its own registry."""
+    locks = [
+        path
+        for folder in ("examples", "tests", "web")
+        for path in (REPOSITORY / folder).rglob("package-lock.json")
+        if "node_modules" not in path.parts
+    ]
+
+    assert len(locks) == 5
+    assert [str(path) for path in locks if '"resolved":' in path.read_text()] == []
+
+
 def test_an_address_is_found(tmp_path: Path) -> None:
     """A lock that was made with an index in it is reported by its line."""
     for name in requirements.LOCKS:
