@@ -38,7 +38,7 @@ from app.tokens import authorization_in, viewer_of
 from resolvers.context import Context
 from schema.build import Schema
 from schema.errors import service_error
-from services.entities import UserId
+from services.entities import UserId, Viewer
 from services.errors import PayloadTooLargeError, QuotaExceededError, ServiceError
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
@@ -156,10 +156,11 @@ class Handler(BaseGraphQLTransportWSHandler[Context, None]):
         await super().handle_message(message)
 
     async def handle_subscribe(self, message: SubscribeMessage) -> None:
-        """Refuse what is over the limit, or later than the token, for this operation alone."""
+        """Refuse what is over a limit, or later than the token, for this operation alone."""
         if self.connection_acknowledged and message["id"] not in self.operations:
             try:
                 self._check_allowed()
+                await self.view.count(self.context.viewer)
                 _check_document(message)
             except ServiceError as error:
                 payload = [service_error(error).formatted]
@@ -232,6 +233,10 @@ class GraphQLSockets(GraphQL[Context, None]):
         """Begin without a user: the first message names one."""
         del response
         return Context(self._holder.backend.services, request.state.request_id)
+
+    async def count(self, viewer: Viewer) -> None:
+        """Count one operation of a user's. Raises `RateLimitedError`."""
+        await self._holder.backend.rates.take(viewer.id)
 
     async def on_ws_connect(self, context: Context) -> UnsetType | dict[str, object] | None:
         """Verify the token of the first message; one that is refused closes with 4403."""

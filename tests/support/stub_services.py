@@ -9,6 +9,7 @@ from typing import cast
 from uuid import UUID, uuid4
 
 from app.backend import Backend
+from app.rates import open_rates
 from app.settings import Settings
 from app.token import make_token
 from db.repositories.executions import PageSize
@@ -264,9 +265,10 @@ class Stubs:
         return self.missing
 
     @asynccontextmanager
-    async def open(self, _settings: Settings) -> AsyncIterator[Backend]:
+    async def open(self, settings: Settings) -> AsyncIterator[Backend]:
         """Open as the lifespan does."""
-        yield Backend(self.services(), TokenVerifier(SECRET), self)
+        async with open_rates(settings) as rates:
+            yield Backend(self.services(), TokenVerifier(SECRET), rates, self)
 
 
 def viewer(user_id: UUID | None = None) -> entities.Viewer:
