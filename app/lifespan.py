@@ -51,6 +51,7 @@ async def open_backend(settings: Settings) -> AsyncIterator[Backend]:
             services=Services(
                 sandboxes=assembled.sandboxes,
                 executions=assembled.executions,
+                pages=assembled.pages,
                 packages=assembled.packages,
                 files=assembled.files,
             ),
