@@ -70,7 +70,7 @@ class Socket(ASGIWebSocketAdapter):
             text = message.get("text")
             if text is None:
                 raise NonTextMessageReceived
-            if len(text) > MAX_MESSAGE_BYTES:
+            if _is_too_long(text):
                 await self.close(1009, f"Messages are at most {MAX_MESSAGE_BYTES} bytes")
                 return
             try:
@@ -96,6 +96,13 @@ class Socket(ASGIWebSocketAdapter):
             await self.ws.close(code, reason.encode()[:123].decode(errors="ignore"))
         except (WebSocketDisconnect, RuntimeError, OSError):
             _log.debug("closed_already", code=code)
+
+
+def _is_too_long(text: str) -> bool:
+    # No character has more than four bytes: most messages need not be encoded for it.
+    if len(text) * 4 <= MAX_MESSAGE_BYTES:
+        return False
+    return len(text) > MAX_MESSAGE_BYTES or len(text.encode()) > MAX_MESSAGE_BYTES
 
 
 def _check_document(message: SubscribeMessage) -> None:
