@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from socket import AF_UNIX, socket
 
 from tests.support.postgres import install_debian
 
@@ -23,30 +24,35 @@ class RedisServer:
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     @property
-    def socket(self) -> Path:
+    def path(self) -> Path:
         """Where it listens."""
         return self.folder / "socket"
 
     @property
     def url(self) -> str:
         """The address that the product is given."""
-        return f"unix://{self.socket}"
+        return f"unix://{self.path}"
 
     def start(self) -> None:
         """Start it, and wait until it listens."""
         options = {
             "--port": "0",
-            "--unixsocket": str(self.socket),
+            "--unixsocket": str(self.path),
             "--save": "",
             "--dir": str(self.folder),
         }
         command = [PROGRAM, *(part for option in options.items() for part in option)]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + SECONDS
-        while not self.socket.exists():
+        # Its socket is there before it listens.
+        while not self._answers():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"{PROGRAM} does not start: {self.process.returncode}")
             time.sleep(0.01)
+
+    def _answers(self) -> bool:
+        with socket(AF_UNIX) as probe:
+            return probe.connect_ex(str(self.path)) == 0
 
     def stop(self) -> None:
         """End it; what it knew is gone."""
