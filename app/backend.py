@@ -8,6 +8,7 @@ from typing import Protocol
 from resolvers.context import Services
 from services.auth import TokenVerifier
 from services.errors import ServiceUnavailableError
+from services.rates import RateLimiter
 
 
 class Readiness(Protocol):
@@ -23,6 +24,7 @@ class Backend:
 
     services: Services
     verifier: TokenVerifier
+    rates: RateLimiter
     readiness: Readiness
 
 

@@ -52,7 +52,7 @@ async def _to_graphql(_request: Request) -> Response:
 
 
 def _routes(settings: Settings, holder: BackendHolder) -> list[BaseRoute]:
-    schema = build_schema()
+    schema = build_schema(introspection=settings.introspection_served)
     page = Page() if settings.graphiql_served else None
     connections = Connections(settings.max_connections)
     graphql = GraphQLEndpoint(schema, holder, page, connections)

@@ -5,6 +5,7 @@ status, `application/json` answers 200 to every well-formed request. Queries may
 GET; mutations take POST; subscriptions take POST with a format of streams, or the websocket.
 """
 
+import math
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -35,6 +36,7 @@ from services.errors import (
     ForbiddenError,
     PayloadTooLargeError,
     QuotaExceededError,
+    RateLimitedError,
     ServiceError,
     ServiceUnavailableError,
     UnauthenticatedError,
@@ -48,6 +50,7 @@ _STATUS: dict[type[ServiceError], HTTPStatus] = {
     ForbiddenError: HTTPStatus.FORBIDDEN,
     PayloadTooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     QuotaExceededError: HTTPStatus.TOO_MANY_REQUESTS,
+    RateLimitedError: HTTPStatus.TOO_MANY_REQUESTS,
     ServiceUnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
@@ -131,6 +134,7 @@ class GraphQLEndpoint:
     async def _context(self, request: Request) -> Context:
         backend = self.holder.backend
         viewer = await viewer_of(backend, request.headers.get("authorization"))
+        await backend.rates.take(viewer.id)
         return Context(backend.services, request.state.request_id, viewer)
 
     async def _run(self, asked: GraphQLRequest, context: Context, method: str) -> ExecutionResult:
@@ -174,6 +178,9 @@ def _refusal(media: str, status: HTTPStatus, error: GraphQLError) -> Response:
     response = _json(media, status, {"errors": [error.formatted]})
     if status is HTTPStatus.UNAUTHORIZED:
         response.headers["WWW-Authenticate"] = "Bearer"
+    if seconds := (error.extensions or {}).get("retryAfterSeconds"):
+        # In whole seconds (RFC 9110, section 10.2.3).
+        response.headers["Retry-After"] = str(math.ceil(seconds))
     if status is HTTPStatus.METHOD_NOT_ALLOWED:
         response.headers["Allow"] = "POST"
     return response

@@ -41,7 +41,7 @@ from app.tokens import authorization_in, viewer_of
 from resolvers.context import Context
 from schema.build import Schema
 from schema.errors import service_error
-from services.entities import UserId
+from services.entities import UserId, Viewer
 from services.errors import PayloadTooLargeError, QuotaExceededError, ServiceError
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
@@ -79,7 +79,7 @@ class Socket(ASGIWebSocketAdapter):
             text = message.get("text")
             if text is None:
                 raise NonTextMessageReceived
-            if len(text) > MAX_MESSAGE_BYTES:
+            if _is_too_long(text):
                 await self.close(1009, f"Messages are at most {MAX_MESSAGE_BYTES} bytes")
                 return
             try:
@@ -106,6 +106,13 @@ class Socket(ASGIWebSocketAdapter):
             await self.ws.close(code, said.encode()[:123].decode(errors="ignore"))
         except (WebSocketDisconnect, RuntimeError, OSError):
             _log.debug("closed_already", code=code)
+
+
+def _is_too_long(text: str) -> bool:
+    # No character has more than four bytes: most messages need not be encoded for it.
+    if len(text) * 4 <= MAX_MESSAGE_BYTES:
+        return False
+    return len(text) > MAX_MESSAGE_BYTES or len(text.encode()) > MAX_MESSAGE_BYTES
 
 
 def _check_document(message: SubscribeMessage) -> None:
@@ -173,10 +180,11 @@ class Handler(BaseGraphQLTransportWSHandler[Context, None]):
             await self.websocket.close(FORBIDDEN, error.message)
 
     async def handle_subscribe(self, message: SubscribeMessage) -> None:
-        """Refuse what is over the limit, or later than the token, for this operation alone."""
+        """Refuse what is over a limit, or later than the token, for this operation alone."""
         if self.connection_acknowledged and message["id"] not in self.operations:
             try:
                 self._check_allowed()
+                await self.view.count(self.context.viewer)
                 _check_document(message)
             except ServiceError as error:
                 payload = [service_error(error).formatted]
@@ -249,6 +257,10 @@ class GraphQLSockets(GraphQL[Context, None]):
         """Begin without a user: the first message names one."""
         del response
         return Context(self._holder.backend.services, request.state.request_id)
+
+    async def count(self, viewer: Viewer) -> None:
+        """Count one operation of a user's. Raises `RateLimitedError`."""
+        await self._holder.backend.rates.take(viewer.id)
 
     async def on_ws_connect(self, context: Context) -> UnsetType | dict[str, object] | None:
         """Verify the token of the first message. Raises `ServiceError` where it is refused."""

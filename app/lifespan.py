@@ -14,6 +14,7 @@ from app.health import Checks
 from app.instance import Instance, database_url, open_instance
 from app.key_server import open_signing_keys
 from app.logs import adopt_loggers, configure_logs
+from app.rates import open_rates
 from app.settings import Settings, SettingsError
 from db.engine import Database
 from db.errors import AddressError, DatabaseError
@@ -50,10 +51,12 @@ async def open_backend(settings: Settings) -> AsyncIterator[Backend]:
             services=Services(
                 sandboxes=assembled.sandboxes,
                 executions=assembled.executions,
+                pages=assembled.pages,
                 packages=assembled.packages,
                 files=assembled.files,
             ),
             verifier=await _verifier(settings, instance, stack),
+            rates=await stack.enter_async_context(open_rates(settings)),
             readiness=_checks(database, executor, caretaker),
         )
 

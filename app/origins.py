@@ -14,7 +14,8 @@ from strawberry.http.websocket_origin import (
 METHODS = "GET, HEAD, POST, PUT"
 REQUEST_HEADERS = "authorization, content-type, if-range, range, x-request-id"
 RESPONSE_HEADERS = (
-    "accept-ranges, content-disposition, content-length, content-range, etag, x-request-id"
+    "accept-ranges, content-disposition, content-length, content-range, etag, retry-after, "
+    "x-request-id"
 )
 PREFLIGHT_SECONDS = 600
 

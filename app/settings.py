@@ -41,6 +41,7 @@ class Settings(BaseSettings):
     public_url: str = ""
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
     graphiql: bool | None = None
+    introspection: bool | None = None
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     supabase_url: str = ""
@@ -85,6 +86,9 @@ class Settings(BaseSettings):
     max_running_sandboxes: PositiveInt = 20
     max_concurrent_executions: PositiveInt = 20
     max_connections: PositiveInt = 50
+    operations_per_second: PositiveInt = 200
+    operations_burst: PositiveInt = 400
+    rate_limit_redis_url: SecretStr = SecretStr("")
 
     @validates("allowed_origins", mode="before")
     @classmethod
@@ -155,6 +159,11 @@ class Settings(BaseSettings):
     def graphiql_served(self) -> bool:
         """Whether browsers get GraphiQL: in development, or where it is asked for."""
         return not self.production if self.graphiql is None else self.graphiql
+
+    @property
+    def introspection_served(self) -> bool:
+        """Whether the API tells its own schema: in development, or where it is asked for."""
+        return not self.production if self.introspection is None else self.introspection
 
     @property
     def base_url(self) -> str:

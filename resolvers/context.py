@@ -7,8 +7,10 @@ from functools import cached_property
 
 from strawberry.dataloader import DataLoader
 
+from resolvers.loaders import Found, PageWanted, load_pages
 from services.entities import Sandbox, SandboxId, Viewer
 from services.errors import UnauthenticatedError
+from services.execution_pages import ExecutionPages
 from services.executions import ExecutionService
 from services.files import FileService
 from services.packages import PackageService
@@ -25,6 +27,7 @@ class Services:
 
     sandboxes: SandboxService
     executions: ExecutionService
+    pages: ExecutionPages
     packages: PackageService
     files: FileService
 
@@ -59,7 +62,23 @@ class Context:
         """
         return DataLoader(load_fn=self._load_sandboxes, cache=False)
 
+    @cached_property
+    def page_loader(self) -> DataLoader[tuple[SandboxId, PageWanted], Found]:
+        """Loads the pages of executions that one step asks for in one go."""
+        return DataLoader(load_fn=self._load_pages, cache=False)
+
+    @cached_property
+    def count_loader(self) -> DataLoader[SandboxId, int]:
+        """Counts the executions of all sandboxes that one step asks about in one go."""
+        return DataLoader(load_fn=self._count_executions, cache=False)
+
+    async def _load_pages(self, keys: list[tuple[SandboxId, PageWanted]]) -> list[Found]:
+        return await load_pages(self.services.pages, self.viewer, keys)
+
+    async def _count_executions(self, ids: list[SandboxId]) -> list[int]:
+        return await self.services.pages.counts(self.viewer, ids)
+
     async def _load_sandboxes(self, ids: list[SandboxId]) -> list[Sandbox | None]:
-        found = await self.services.sandboxes.get_many(self.viewer, ids)
+        found = await self.services.sandboxes.get_many(self.viewer, set(ids))
         by_id = {sandbox.id: sandbox for sandbox in found}
         return [by_id.get(sandbox_id) for sandbox_id in ids]

@@ -4,6 +4,7 @@
 """
 
 from resolvers.context import Context, read_budget
+from resolvers.loaders import PageWanted
 from resolvers.streams import OpenedStream
 from services.entities import (
     CodeToRun,
@@ -13,6 +14,7 @@ from services.entities import (
     Page,
     Sandbox,
 )
+from services.errors import ServiceError
 
 
 async def get(context: Context, execution_id: str, *, large: int) -> ExecutionOutline | None:
@@ -26,16 +28,20 @@ async def get(context: Context, execution_id: str, *, large: int) -> ExecutionOu
 async def page(
     context: Context, sandbox: Sandbox, first: int, after: str | None, *, large: int
 ) -> Page[ExecutionOutline]:
-    """Resolve the items of `Sandbox.executions`, whole where anything large is asked for."""
-    service, budget = context.services.executions, read_budget.get().share(large)
-    if large:
-        return await service.page(context.viewer, sandbox.id, first, after, budget)
-    return await service.outlines(context.viewer, sandbox.id, first, after, budget)
+    """Resolve the items of `Sandbox.executions`, of many sandboxes at once.
+
+    They are whole where anything large is asked for.
+    """
+    wanted = PageWanted(first, after, large, read_budget.get())
+    found = await context.page_loader.load((sandbox.id, wanted))
+    if isinstance(found, ServiceError):
+        raise found
+    return found
 
 
 async def count(context: Context, sandbox: Sandbox) -> int:
-    """Resolve `ExecutionConnection.totalCount`."""
-    return await context.services.executions.count(context.viewer, sandbox.id)
+    """Resolve `ExecutionConnection.totalCount`, of many sandboxes at once."""
+    return await context.count_loader.load(sandbox.id)
 
 
 async def run(context: Context, code: CodeToRun, *, large: int) -> Execution:

@@ -1,14 +1,17 @@
 """Parsed and validated documents, kept, since clients send the same few again and again."""
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
 from graphql import (
     DocumentNode,
+    FragmentDefinitionNode,
     GraphQLError,
+    GraphQLSchema,
     GraphQLSyntaxError,
+    NoSchemaIntrospectionCustomRule,
     OperationDefinitionNode,
     parse,
     validate,
@@ -19,8 +22,9 @@ from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRul
 from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 
 from resolvers.context import read_budget
-from schema.aliases import AliasLimit
 from schema.answer_budget import AnswerBudget, answer_budget
+from schema.costs import connections_of, excess
+from schema.measures import SizeLimits
 from services.errors import ErrorCode
 from services.read_budget import ReadBudget
 
@@ -32,7 +36,7 @@ MAX_MESSAGE_CHARACTERS = 500
 MAX_COMPARISONS = 50_000
 """Of fields that might not merge; over this the document is refused. A tenth of the default,
 which lets one document of 2,500 tokens keep the process busy for a second."""
-RULES = (AliasLimit, MaybeNullValidationRule, OneOfInputValidationRule)
+RULES = (SizeLimits, MaybeNullValidationRule, OneOfInputValidationRule)
 """Beside graphql-core's: ours, and those that Strawberry adds."""
 MAX_DOCUMENT_CHARACTERS = 16_384
 """Longer documents are parsed each time, so that nobody fills the memory with them."""
@@ -49,11 +53,19 @@ class KnownDocument:
 class KnownDocuments:
     """The documents used last, by their text."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, introspection: bool = True) -> None:
         """Begin empty, and have validation bounded."""
+        self.rules = RULES if introspection else (*RULES, NoSchemaIntrospectionCustomRule)
         # The rule's own setting, which is read at each validation.
         overlapping_fields_can_be_merged.MAX_COMPLEXITY_BUDGET = MAX_COMPARISONS
         self._known: OrderedDict[str, KnownDocument] = OrderedDict()
+        self._connections: Mapping[str, int] | None = None
+
+    def connections(self, schema: GraphQLSchema) -> Mapping[str, int]:
+        """Return the connections of the one schema whose documents these are."""
+        if self._connections is None:
+            self._connections = connections_of(schema)
+        return self._connections
 
     def get(self, query: str) -> KnownDocument:
         """Return the document, parsed. Raises `GraphQLSyntaxError`."""
@@ -99,13 +111,36 @@ class DocumentCache(SchemaExtension):
                 found = validate(
                     context.schema._schema,  # noqa: SLF001 - graphql-core's schema has no other way
                     known.document,
-                    (*context.validation_rules, *RULES),
+                    (*context.validation_rules, *self._documents.rules),
                     max_errors=MAX_ERRORS,
                 )
                 known.errors = [_as_validation_error(error) for error in found]
             # A list of its own for each operation: the errors in it are replaced on the way out.
             context.pre_execution_errors = [*known.errors, *self._unnamed(known.document)]
+            if not context.pre_execution_errors:
+                context.pre_execution_errors += self._too_much(known.document)
         yield
+
+    def _too_much(self, document: DocumentNode) -> Iterator[GraphQLError]:
+        """Refuse what asks for too many nodes; with variables, each operation is another."""
+        context = self.execution_context
+        connections = self._documents.connections(context.schema._schema)  # noqa: SLF001 - as above
+        # Most operations have no connection, and need not be walked through.
+        if not any(name in (context.query or "") for name in connections):
+            return
+        fragments = {
+            each.name.value: each
+            for each in document.definitions
+            if isinstance(each, FragmentDefinitionNode)
+        }
+        named = context._provided_operation_name  # noqa: SLF001 - as below
+        for each in document.definitions:
+            if not isinstance(each, OperationDefinitionNode):
+                continue
+            if named is None or (each.name is not None and each.name.value == named):
+                found = excess(each, fragments, context.variables or {}, connections)
+                if found is not None:
+                    yield found
 
     def _unnamed(self, document: DocumentNode) -> Iterator[GraphQLError]:
         """Refuse to choose among several operations (GraphQL, section 6.1): Strawberry would."""

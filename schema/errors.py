@@ -24,6 +24,7 @@ _AT = re.compile(r"has invalid value at ([^:]*):")
 _NAME = re.compile(r"[_A-Za-z][_0-9A-Za-z]*")
 _FIELD = re.compile(r"(?:required|unknown) field '([^']+)'")
 _ARGUMENT = re.compile(r"^Argument '([^']+)'")
+_SUGGESTION = " Did you mean "
 
 _LOGGED = (ErrorCode.SERVICE_UNAVAILABLE.value, ErrorCode.INTERNAL_SERVER_ERROR.value)
 _QUOTING = ("packages", "path")
@@ -65,6 +66,22 @@ def client_error(error: GraphQLError) -> GraphQLError:
 def service_error(error: ServiceError) -> GraphQLError:
     """Turn an error from before the execution, such as a refused token, into GraphQL's."""
     return GraphQLError(error.message, extensions={"code": error.code.value, **error.extensions})
+
+
+def without_suggestion(error: GraphQLError) -> GraphQLError:
+    """Leave out what graphql-core guesses: names that the caller may not know."""
+    message, found, _ = error.message.partition(_SUGGESTION)
+    if not found:
+        return error
+    # Another one: errors of a document that is known are told again.
+    return GraphQLError(
+        message,
+        nodes=error.nodes,
+        source=error.source,
+        positions=error.positions,
+        path=error.path,
+        extensions=error.extensions,
+    )
 
 
 def _cause(error: GraphQLError) -> BaseException | None:

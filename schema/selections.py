@@ -9,6 +9,7 @@ from graphql import (
     FieldNode,
     FragmentDefinitionNode,
     FragmentSpreadNode,
+    OperationDefinitionNode,
     SelectionNode,
     VariableNode,
 )
@@ -57,18 +58,25 @@ class Selections:
             yield fields
             return
         for group in self.below(fields).values():
-            if _name(group) == path[0]:
+            if name_of(group) == path[0]:
                 yield from self.at(group, path[1:])
 
     def copies(self, execution: Sequence[FieldNode]) -> int:
         """Count how often the large field is shown that is shown most often."""
         found: Counter[str] = Counter()
         for group in self.below(execution).values():
-            name = _name(group)
+            name = name_of(group)
             if name in LARGE:
-                inside = Counter(_name(each) for each in self.below(group).values())
+                inside = Counter(name_of(each) for each in self.below(group).values())
                 found[name] += max(inside.values(), default=1)
         return max(found.values(), default=0)
+
+    def top(self, operation: OperationDefinitionNode) -> Mapping[str, list[FieldNode]]:
+        """Return an operation's own fields, as `below` does a field's."""
+        found: defaultdict[str, list[FieldNode]] = defaultdict(list)
+        for each in self._fields(operation.selection_set.selections, set()):
+            found[(each.alias or each.name).value].append(each)
+        return found
 
     def below(self, fields: Iterable[FieldNode]) -> defaultdict[str, list[FieldNode]]:
         """Return the fields that are selected directly below these, by alias or else name."""
@@ -113,6 +121,7 @@ class Selections:
         return False
 
 
-def _name(group: Sequence[FieldNode]) -> str:
+def name_of(group: Sequence[FieldNode]) -> str:
+    """Return the name of fields that are merged into one."""
     # Fields of one alias have one name: validation has seen to it.
     return group[0].name.value

@@ -8,6 +8,7 @@ from db.engine import Database
 from services.asker import Asker
 from services.creator import Creator
 from services.environment import EnvironmentCipher
+from services.execution_pages import ExecutionPages
 from services.executions import ExecutionService
 from services.executor.interface import Executor
 from services.feed import Feed
@@ -41,6 +42,7 @@ class Assembled:
 
     sandboxes: SandboxService
     executions: ExecutionService
+    pages: ExecutionPages
     packages: PackageService
     files: FileService
     recorder: Recorder
@@ -132,6 +134,7 @@ def _assembled(common: _Common, parts: _Parts, secret_key: bytes) -> Assembled:
             parts.losses,
             max_timeout_seconds=settings.times.max_execution_timeout_seconds,
         ),
+        pages=ExecutionPages(transactions, parts.settler),
         packages=PackageService(transactions, executor, parts.runner, parts.ledger),
         files=FileService(
             transactions,

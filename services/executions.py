@@ -1,25 +1,20 @@
 """Executions: run code, follow it live, and read how it went."""
 
-import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from functools import partial
 from uuid import uuid4
 
 from db.repositories.executions import ExecutionRepository
-from db.repositories.slices import Slice
 from db.tables import ExecutionRow
 from services.asker import Reading
 from services.checks import check_execution_id, check_seq
 from services.conversion import execution_of, record_of, submission_of
-from services.cursors import check_page, encode_cursor
 from services.entities import (
     CodeToRun,
     Execution,
     ExecutionOutline,
     ExecutionUpdate,
-    Page,
-    SandboxId,
     Viewer,
 )
 from services.errors import ConflictError, NotFoundError, ServiceUnavailableError
@@ -83,43 +78,6 @@ class ExecutionService:
             row = await ExecutionRepository(session).get(name, large=False)
         budget = budget.share(copies=0)
         return None if row is None else await self._settler.outline(viewer, row, budget)
-
-    async def page(
-        self,
-        viewer: Viewer,
-        sandbox_id: SandboxId,
-        first: int,
-        after: str | None,
-        budget: ReadBudget,
-    ) -> Page[Execution]:
-        """Return a sandbox's executions, newest first. Raises what `budget` does, or its own."""
-        budget = budget.share(field="first")
-        found = await self._slice(viewer, sandbox_id, first, after, budget)
-        items = await asyncio.gather(
-            *(self._settler.complete_or_row(viewer, row, budget) for row in found.rows)
-        )
-        return _page(found, items, after)
-
-    async def outlines(
-        self,
-        viewer: Viewer,
-        sandbox_id: SandboxId,
-        first: int,
-        after: str | None,
-        budget: ReadBudget,
-    ) -> Page[ExecutionOutline]:
-        """Return a sandbox's executions, newest first, without reading what is large."""
-        budget = budget.share(copies=0)
-        found = await self._slice(viewer, sandbox_id, first, after, None)
-        items = await asyncio.gather(
-            *(self._settler.outline_or_row(viewer, row, budget) for row in found.rows)
-        )
-        return _page(found, items, after)
-
-    async def count(self, viewer: Viewer, sandbox_id: SandboxId) -> int:
-        """Count a sandbox's executions."""
-        async with self._transactions.of(viewer) as session:
-            return await ExecutionRepository(session).count(sandbox_id)
 
     async def run(self, viewer: Viewer, code: CodeToRun, budget: ReadBudget) -> Execution:
         """Run code and wait for the end. Raises what `budget` does, or its own, after that."""
@@ -216,25 +174,6 @@ class ExecutionService:
             check=partial(check_code, code, self._max_timeout_seconds),
         )
 
-    async def _slice(
-        self,
-        viewer: Viewer,
-        sandbox_id: SandboxId,
-        first: int,
-        after: str | None,
-        budget: ReadBudget | None,
-    ) -> Slice[ExecutionRow]:
-        position = check_page(first, after)
-        async with self._transactions.of(viewer) as session:
-            executions = ExecutionRepository(session)
-            if budget is None:
-                return await executions.page(sandbox_id, first, position, large=False)
-            size = await executions.page_size(sandbox_id, first, position)
-            budget.take(size)
-            found = await executions.page(sandbox_id, first, position)
-        budget.take_more(size, found.rows)
-        return found
-
     async def _find(
         self, viewer: Viewer, execution_id: str, field: str, budget: ReadBudget
     ) -> ExecutionRow | None:
@@ -252,14 +191,3 @@ class ExecutionService:
         if row is None:
             raise NotFoundError("There is no such execution.")
         return row
-
-
-def _page[E: ExecutionOutline](
-    found: Slice[ExecutionRow], items: Sequence[E], after: str | None
-) -> Page[E]:
-    return Page(
-        items=items,
-        cursors=[encode_cursor(row.created_at, row.id) for row in found.rows],
-        has_next_page=found.has_more,
-        has_previous_page=after is not None,
-    )

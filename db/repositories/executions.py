@@ -6,13 +6,12 @@ from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, literal, tuple_
+from sqlalchemy import ColumnElement, func, literal
 from sqlalchemy.orm import defer
 from sqlalchemy.sql.base import ExecutableOption
 from sqlmodel import col, select
 
 from db.repositories.running import UnendedExecution
-from db.repositories.slices import Position, Slice
 from db.sessions import TenantCall, TenantSession
 from db.tables import SCHEMA, UNENDED_STATUSES, ExecutionRow
 
@@ -20,7 +19,6 @@ from db.tables import SCHEMA, UNENDED_STATUSES, ExecutionRow
 BEGIN = f"SELECT * FROM {SCHEMA}.begin_execution($1, $2, $3, $4, $5, $6, $7, $8, $9)"  # noqa: S608 # the schema's name is ours
 
 LARGE = ("code", "stdout", "stderr", "results")
-NEWEST_FIRST = (col(ExecutionRow.created_at).desc(), col(ExecutionRow.id).desc())
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +94,14 @@ class ExecutionRepository:
         self._session = session
 
     async def get(self, execution_id: UUID, *, large: bool = True) -> ExecutionRow | None:
-        """Return one, None where the user has none of this id; `large` is as `page` has it."""
+        """Return one, None where the user has none of this id.
+
+        Without `large` it lacks code, output and results, and raises where one is asked for.
+        """
         return await self._session.scalar(
             select(ExecutionRow)
             .where(col(ExecutionRow.id) == execution_id)
-            .options(*_columns(large=large))
+            .options(*columns(ExecutionRow, large=large))
         )
 
     async def get_many(self, ids: Collection[UUID]) -> Sequence[ExecutionRow]:
@@ -117,54 +118,11 @@ class ExecutionRepository:
             )
         )
 
-    async def page(
-        self,
-        sandbox_id: UUID,
-        first: int,
-        after: Position | None = None,
-        *,
-        large: bool = True,
-    ) -> Slice[ExecutionRow]:
-        """Return a sandbox's newest after a position.
-
-        Without `large` the rows lack code, output and results (each may be megabytes), and
-        raise where one is asked for.
-        """
-        found = await self._session.exec(
-            select(ExecutionRow)
-            .where(*_older(sandbox_id, after))
-            .order_by(*NEWEST_FIRST)
-            .limit(first + 1)
-            .options(*_columns(large=large))
-        )
-        return Slice.of(found.all(), first)
-
     async def size(self, execution_id: UUID) -> PageSize:
-        """Measure what `get` would return, as `page_size` does."""
-        statement = select(_large_bytes()).where(col(ExecutionRow.id) == execution_id)
+        """Measure what `get` would return, without reading it: Postgres keeps the lengths."""
+        statement = select(large_bytes()).where(col(ExecutionRow.id) == execution_id)
         found = await self._session.scalar(statement)
         return PageSize(0, 0) if found is None else PageSize(1, found)
-
-    async def page_size(
-        self, sandbox_id: UUID, first: int, after: Position | None = None
-    ) -> PageSize:
-        """Measure what `page` would return, without reading it: Postgres keeps the lengths."""
-        page = (
-            select(_large_bytes().label("bytes"))
-            .where(*_older(sandbox_id, after))
-            .order_by(*NEWEST_FIRST)
-            .limit(first)
-            .subquery()
-        )
-        found = await self._session.exec(
-            select(func.count(), func.coalesce(func.sum(page.c.bytes), 0)).select_from(page)
-        )
-        return PageSize(*found.one())
-
-    async def count(self, sandbox_id: UUID) -> int:
-        """Count a sandbox's executions."""
-        statement = select(func.count()).where(col(ExecutionRow.sandbox_id) == sandbox_id)
-        return await self._session.scalar(statement) or 0
 
     async def unended(self) -> Sequence[UnendedExecution]:
         """Return all of the user's that are queued or running as far as the records know."""
@@ -191,20 +149,14 @@ class ExecutionRepository:
         return frozenset(found)
 
 
-def _large_bytes() -> ColumnElement[int]:
+def large_bytes() -> ColumnElement[int]:
+    """Say how many bytes what is large of a row takes."""
     return sum((func.octet_length(getattr(ExecutionRow, name)) for name in LARGE), literal(0))
 
 
-def _older(sandbox_id: UUID, after: Position | None) -> list[ColumnElement[bool]]:
-    clauses: list[ColumnElement[bool]] = [col(ExecutionRow.sandbox_id) == sandbox_id]
-    if after is not None:
-        age = tuple_(col(ExecutionRow.created_at), col(ExecutionRow.id))
-        clauses.append(age < tuple_(literal(after[0]), literal(after[1])))
-    return clauses
-
-
-def _columns(*, large: bool) -> list[ExecutableOption]:
+def columns(row: type[ExecutionRow], *, large: bool) -> list[ExecutableOption]:
+    """Say which columns a query of the table, or of an alias of it, reads."""
     if large:
         return []
     # sqlmodel types an attribute as its value.
-    return [defer(cast("Any", getattr(ExecutionRow, name)), raiseload=True) for name in LARGE]
+    return [defer(cast("Any", getattr(row, name)), raiseload=True) for name in LARGE]

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -54,6 +55,31 @@ async def test_ten_starts_at_once_make_one_container(racers: tuple[Api, Api]) ->
     assert len(found) == 1
     assert run.stdout == "42\n"
     assert containers(sandbox) == []
+
+
+async def test_ten_creates_with_one_key_make_one_sandbox(racers: tuple[Api, Api]) -> None:
+    """Ten over two processes all return the first one's, RUNNING, whatever else they ask for."""
+    key = uuid4().hex
+    made = await asyncio.gather(
+        *(racers[n % 2].create(name=f"racer {n}", idempotencyKey=key) for n in range(10))
+    )
+    name = (await racers[0].sandbox(made[0]))["name"]
+    later = await racers[1].mutate(
+        "createSandbox",
+        "sandbox { id name status metadata }",
+        name="another",
+        metadata={"a": "b"},
+        idempotencyKey=key,
+    )
+    found = containers(made[0])
+    await racers[0].delete(made[0])
+    anew = await racers[1].create(start=False, idempotencyKey=key)
+    await racers[1].delete(anew)
+
+    assert len(set(made)) == 1
+    assert len(found) == 1
+    assert later["sandbox"] == {"id": made[0], "name": name, "status": "RUNNING", "metadata": {}}
+    assert anew != made[0]
 
 
 async def test_a_deletion_during_a_start_leaves_nothing(

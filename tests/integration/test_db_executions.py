@@ -12,6 +12,7 @@ from db.engine import Database
 from db.repositories.executions import ExecutionRepository, PageSize
 from db.repositories.running import ExecutionEnd, RunningRepository
 from db.repositories.sandboxes import SandboxRepository
+from tests.support.pages import count_of, rows_of, size_of
 from tests.support.postgres import SERVERS, Servers
 from tests.support.records import begin_execution, claims_of, get_execution, run_sandbox, soon
 
@@ -113,7 +114,7 @@ async def test_begin_the_same_again(database: Database) -> None:
             operation_id=uuid4(),
             deadline=soon(),
         )
-        assert await ExecutionRepository(session).count(row.id) == 1
+        assert await count_of(session, row.id) == 1
     again.append(await begin_execution(database, user, row.id, execution_id=name))
 
     assert first is not None
@@ -144,7 +145,7 @@ async def test_begin_in_another_tenants_sandbox(database: Database) -> None:
     assert await begin_execution(database, user, row.id, client_id="theirs") is None
     assert await begin_execution(database, user, uuid4()) is None
     async with database.tenant_session(claims_of(owner)) as session:
-        assert await ExecutionRepository(session).count(row.id) == 1
+        assert await count_of(session, row.id) == 1
 
 
 async def test_begin_up_to_the_rate(database: Database) -> None:
@@ -239,14 +240,14 @@ async def test_executions_page(database: Database) -> None:
         await begin_execution(database, user, row.id, code=str(number).encode())
     async with database.tenant_session(claims_of(user)) as session:
         executions = ExecutionRepository(session)
-        page = await executions.page(row.id, 3)
-        rest = await executions.page(
-            row.id, 3, (page.rows[-1].created_at, page.rows[-1].id), large=True
+        page = await rows_of(session, row.id, 3)
+        rest = await rows_of(
+            session, row.id, 3, (page.rows[-1].created_at, page.rows[-1].id), large=True
         )
-        assert await executions.count(row.id) == 4
+        assert await count_of(session, row.id) == 4
         many = await executions.get_many([each.id for each in page.rows])
     async with database.tenant_session(claims_of(user)) as session:
-        (small, *_) = (await ExecutionRepository(session).page(row.id, 3, large=False)).rows
+        (small, *_) = (await rows_of(session, row.id, 3, large=False)).rows
 
         assert small.status == "QUEUED"
         with pytest.raises(InvalidRequestError):
@@ -270,15 +271,14 @@ async def test_size_of_a_page(database: Database) -> None:
         async with database.service_session() as session:
             await RunningRepository(session).record_executions([end])
     async with database.tenant_session(claims_of(user)) as session:
-        executions = ExecutionRepository(session)
-        [newest] = (await executions.page(row.id, 1, large=False)).rows
+        [newest] = (await rows_of(session, row.id, 1, large=False)).rows
         after = (newest.created_at, newest.id)
 
-        assert await executions.page_size(row.id, 1) == PageSize(1, 600_006)
-        assert await executions.page_size(row.id, 2) == PageSize(2, 900_012)
-        assert await executions.page_size(row.id, 100) == PageSize(3, 900_018)
-        assert await executions.page_size(row.id, 100, after) == PageSize(2, 300_012)
-        assert await executions.page_size(uuid4(), 100) == PageSize(0, 0)
+        assert await size_of(session, row.id, 1) == PageSize(1, 600_006)
+        assert await size_of(session, row.id, 2) == PageSize(2, 900_012)
+        assert await size_of(session, row.id, 100) == PageSize(3, 900_018)
+        assert await size_of(session, row.id, 100, after) == PageSize(2, 300_012)
+        assert await size_of(session, uuid4(), 100) == PageSize(0, 0)
 
 
 async def test_purge(database: Database) -> None:
@@ -299,4 +299,4 @@ async def test_purge(database: Database) -> None:
         assert await running.purge_executions(datetime.now(UTC), at_most=2) == 2
         await running.purge_executions(datetime.now(UTC))
     async with database.tenant_session(claims_of(user)) as session:
-        assert await ExecutionRepository(session).count(row.id) == 1
+        assert await count_of(session, row.id) == 1

@@ -8,8 +8,8 @@ import pytest
 
 from db import migrate
 from db.engine import Database
-from db.repositories.executions import ExecutionRepository
 from db.repositories.sandboxes import SandboxConditions, SandboxRepository
+from tests.support.pages import count_of
 from tests.support.postgres import supabase_server, transaction_pooler
 from tests.support.records import ask_bare, begin_execution, claims_of, run_sandbox
 
@@ -52,7 +52,7 @@ async def test_many_users_at_once(url: str) -> None:
                     sandboxes = SandboxRepository(session)
                     assert await sandboxes.count(SandboxConditions()) == 1
                     assert (await sandboxes.usage()).unended_executions == number
-                    assert await ExecutionRepository(session).count(row.id) == number
+                    assert await count_of(session, row.id) == number
 
         await asyncio.gather(*(work(uuid4()) for _ in range(CLIENTS)))
 

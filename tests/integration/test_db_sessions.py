@@ -11,9 +11,9 @@ from sqlmodel import col
 
 from db.engine import Database
 from db.errors import TransactionAbortedError, UnstorableValueError
-from db.repositories.executions import ExecutionRepository
 from db.repositories.sandboxes import SandboxConditions, SandboxRepository
 from db.tables import LeaseRow
+from tests.support.pages import count_of
 from tests.support.postgres import SERVERS, PostgresServer, Servers, TestDatabase
 from tests.support.records import (
     BARE,
@@ -174,7 +174,7 @@ async def test_cancelled_in_a_call(made: TestDatabase) -> None:
         async with asyncio.timeout(5):
             begun = await begin_execution(database, user, row.id)
         async with database.tenant_session(claims_of(user)) as session:
-            number = await ExecutionRepository(session).count(row.id)
+            number = await count_of(session, row.id)
         bare = await ask_bare(database, BARE)
 
     assert begun is not None

@@ -269,6 +269,46 @@ async def test_page_for_browsers(http: httpx.AsyncClient) -> None:
     assert "https://" not in page.text
 
 
+async def test_a_schema_that_is_not_told(stubs: Stubs) -> None:
+    """As in production: no introspection, and no names in errors, by HTTP or in a stream."""
+    settings = Settings(_env_file=None, introspection=False)
+    headers = {"authorization": f"Bearer {token()}"}
+    queries = ("{ __schema { types { name } } }", "{ viewr { id } }", "{ __typename }")
+    async with (
+        serving(create_app(settings, stubs.open)) as url,
+        httpx.AsyncClient(base_url=url, headers=headers) as client,
+    ):
+        hidden, guessed, named = [
+            await client.post("/graphql", json={"query": query}) for query in queries
+        ]
+        streamed = await client.post(
+            "/graphql", json={"query": queries[1]}, headers={"accept": "text/event-stream"}
+        )
+
+    assert set(codes(hidden)) == set(codes(guessed)) == {"GRAPHQL_VALIDATION_FAILED"}
+    assert "viewer" not in guessed.text
+    assert "viewr" in streamed.text
+    assert "viewer" not in streamed.text
+    assert named.json() == {"data": {"__typename": "Query"}}
+
+
+async def test_nodes_over_the_limit(client: httpx.AsyncClient) -> None:
+    """Nothing is executed, and the error says how many were asked for and are allowed."""
+    query = """query ($n: Int!) { sandboxes(first: $n) { nodes {
+        executions(first: $n) { nodes { id } } } } }"""
+    asked = {"query": query, "variables": {"n": 100}}
+    answer = await client.post("/graphql", json=asked, headers={"accept": RESPONSE})
+
+    assert answer.status_code == 400
+    assert "data" not in answer.json()
+    assert answer.json()["errors"][0]["extensions"] == {
+        "code": "BAD_USER_INPUT",
+        "field": "first",
+        "nodes": 10_100,
+        "limitNodes": 10_000,
+    }
+
+
 async def test_no_page_where_it_is_off(stubs: Stubs) -> None:
     """Without GraphiQL a browser is a client like any other."""
     settings = Settings(_env_file=None, graphiql=False)

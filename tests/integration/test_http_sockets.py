@@ -126,6 +126,21 @@ async def test_bad_documents(url: str, query: str, code: str) -> None:
     assert received[0]["payload"][0]["extensions"]["code"] == code
 
 
+async def test_a_document_over_the_limit(url: str) -> None:
+    """It is an error of that operation, and what stands in variables does not count."""
+    query = "query ($id: ID!) { sandbox(id: $id) { id } }"
+    async with socket(url, params=params()) as client:
+        await client.receive()
+        await client.subscribe(query + " " * 100_000, {"id": "x"})
+        refused = await client.until_end()
+        await client.subscribe(query, {"id": "x" * 200_000}, name="2")
+        answered = await client.until_end("2")
+
+    assert [message["type"] for message in refused] == ["error"]
+    assert refused[0]["payload"][0]["extensions"]["code"] == "PAYLOAD_TOO_LARGE"
+    assert answered[0]["payload"] == {"data": {"sandbox": None}}
+
+
 async def test_fault_in_a_stream_is_masked(url: str, stubs: Stubs) -> None:
     """A fault of ours in the middle of a stream says nothing but its id."""
     stubs.executions.events = [messages.Started(1, 1.0)]
@@ -206,8 +221,10 @@ async def test_bad_messages(url: str, message: object, code: int) -> None:
 
 
 async def test_raw_bytes_and_large_messages(url: str) -> None:
-    """No JSON and no text are refused with 4400, over 4 MiB with 1009."""
-    for raw, code in (("{", 4400), (b"{}", 4400), (f'"{"x" * 2**22}"', 1009)):
+    """No JSON and no text are refused with 4400, over 4 MiB of UTF-8 with 1009."""
+    large = (f'"{"x" * 2**22}"', f'"{"é" * 2**21}"', f'"{"x" * (2**22 - 2)}"')
+    raws: tuple[str | bytes, ...] = ("{", b"{}", *large)
+    for raw, code in zip(raws, (4400, 4400, 1009, 1009, 4400), strict=True):
         async with socket(url, params=params()) as client:
             await client.receive()
             await client.connection.send(raw)

@@ -14,6 +14,7 @@ from services.errors import (
 from services.executor.errors import ClusterUnavailableError, QueueFullError
 from services.executor.messages import ExecutionStatus, Finished, Gap
 from services.read_budget import ReadBudget
+from tests.support.pages import page_of
 from tests.support.rooms import Room, a_held_execution, events, room_in, session_of, until
 from tests.support.scripted_sessions import HOLD
 
@@ -91,7 +92,7 @@ async def test_what_was_lost_between_record_and_call_is_handed_over_by_the_retry
     with pytest.raises(ServiceUnavailableError):
         await room.stream(sandbox, "hello", client_execution_id="a").all()
     updates = await room.stream(sandbox, "hello", client_execution_id="a").all()
-    page = await room.services.executions.page(room.viewer, sandbox.id, 20, None, ReadBudget())
+    page = await page_of(room.services, room.viewer, sandbox.id)
 
     assert isinstance(updates[-1].event, Finished)
     assert [each.id for each in page.items] == [updates[0].execution_id]
@@ -106,7 +107,7 @@ async def test_a_full_queue_leaves_no_record(room: Room) -> None:
 
     assert caught.value.extensions == {"status": "RUNNING", "limit": "queue"}
 
-    assert await room.services.executions.count(room.viewer, sandbox.id) == 0
+    assert await room.services.pages.counts(room.viewer, [sandbox.id]) == [0]
     assert await room.stream(sandbox, "hello", client_execution_id="a").all()
 
 
@@ -286,7 +287,7 @@ async def test_installations_have_a_rate(room: Room) -> None:
         await install("d")
 
     assert caught.value.extensions["retryAfterSeconds"]
-    assert await room.services.executions.count(room.viewer, sandbox.id) == 3
+    assert await room.services.pages.counts(room.viewer, [sandbox.id]) == [3]
     assert await room.stream(sandbox, "code is not held up").all()
 
 
@@ -297,4 +298,4 @@ async def test_code_needs_a_running_sandbox(room: Room) -> None:
         await room.stream(sandbox, "hello").all()
 
     assert caught.value.extensions["status"] == "STOPPED"
-    assert await room.services.executions.count(room.viewer, sandbox.id) == 0
+    assert await room.services.pages.counts(room.viewer, [sandbox.id]) == [0]

@@ -15,6 +15,7 @@ from services.executor.errors import ClusterUnavailableError
 from services.executor.messages import Event, ExecutionStatus, Finished, Gap, Output
 from services.limits import MAX_SEQ, MIB
 from services.read_budget import ReadBudget
+from tests.support.pages import outlines_of, page_of
 from tests.support.rooms import Room, a_held_execution, events, room_in, session_of
 from tests.support.scripted_sessions import HOLD
 from tests.support.stub_services import outline
@@ -47,8 +48,8 @@ async def test_anothers_executions_are_not_there(room: Room) -> None:
     async with room_in(room.database, room.executor) as other:
         service, viewer = other.services.executions, other.viewer
         assert await service.get(viewer, name, ReadBudget()) is None
-        assert (await service.page(viewer, sandbox.id, 20, None, ReadBudget())).items == []
-        assert await service.count(viewer, sandbox.id) == 0
+        assert (await page_of(other.services, viewer, sandbox.id)).items == []
+        assert await other.services.pages.counts(viewer, [sandbox.id]) == [0]
         for attempt in (
             service.interrupt(viewer, name, ReadBudget()),
             service.provide_input(viewer, name, 3, "x", ReadBudget()),
@@ -65,15 +66,14 @@ async def test_pages_go_from_the_newest_to_the_oldest(room: Room) -> None:
     """Cursor by cursor, and back to where a page ended."""
     sandbox = await room.running()
     names = [(await room.stream(sandbox, str(i)).all())[0].execution_id for i in range(3)]
-    page = room.services.executions.page
-    first = await page(room.viewer, sandbox.id, 2, None, ReadBudget())
-    second = await page(room.viewer, sandbox.id, 2, first.cursors[-1], ReadBudget())
+    first = await page_of(room.services, room.viewer, sandbox.id, 2, None)
+    second = await page_of(room.services, room.viewer, sandbox.id, 2, first.cursors[-1])
 
     assert [each.id for each in [*first.items, *second.items]] == names[::-1]
     assert (first.has_next_page, first.has_previous_page) == (True, False)
     assert (second.has_next_page, second.has_previous_page) == (False, True)
     with pytest.raises(BadUserInputError):
-        await page(room.viewer, sandbox.id, 0, None, ReadBudget())
+        await page_of(room.services, room.viewer, sandbox.id, 0, None)
 
 
 async def test_a_list_shows_the_record_where_the_cluster_is_silent(room: Room) -> None:
@@ -81,7 +81,7 @@ async def test_a_list_shows_the_record_where_the_cluster_is_silent(room: Room) -
     sandbox = await room.running()
     name = await a_held_execution(room, sandbox)
     room.executor.faults["record"] += [ClusterUnavailableError("Ray is away.")] * 2
-    page = await room.services.executions.page(room.viewer, sandbox.id, 20, None, ReadBudget())
+    page = await page_of(room.services, room.viewer, sandbox.id)
 
     assert [each.status for each in page.items] == [ExecutionStatus.QUEUED]
     with pytest.raises(ServiceUnavailableError):
@@ -102,16 +102,15 @@ async def test_an_operation_reads_32_mib(room: Room) -> None:
     await room.stream(sandbox, "small").all()
     end_with(room, await a_held_execution(room, sandbox), "x" * 33 * MIB)
     await room.services.sandboxes.stop(room.viewer, str(sandbox.id))
-    service = room.services.executions
     with pytest.raises(PayloadTooLargeError, match=r"asked for are 33\.0 MiB") as caught:
-        await service.page(room.viewer, sandbox.id, 20, None, ReadBudget())
-    large = await service.page(room.viewer, sandbox.id, 1, None, ReadBudget())
-    small = await service.page(room.viewer, sandbox.id, 20, large.cursors[0], ReadBudget())
-    outlines = await service.outlines(room.viewer, sandbox.id, 20, None, ReadBudget())
+        await page_of(room.services, room.viewer, sandbox.id)
+    large = await page_of(room.services, room.viewer, sandbox.id, 1, None)
+    small = await page_of(room.services, room.viewer, sandbox.id, 20, large.cursors[0])
+    outlines = await outlines_of(room.services, room.viewer, sandbox.id)
     shared = ReadBudget()
-    await service.page(room.viewer, sandbox.id, 1, None, shared)
+    await page_of(room.services, room.viewer, sandbox.id, 1, None, shared)
     with pytest.raises(PayloadTooLargeError):
-        await service.page(room.viewer, sandbox.id, 1, large.cursors[0], shared)
+        await page_of(room.services, room.viewer, sandbox.id, 1, large.cursors[0], shared)
 
     assert caught.value.extensions == {"field": "first", "limitBytes": 32 * MIB}
     assert [len(each.stdout) for each in large.items] == [33 * MIB]
@@ -124,11 +123,10 @@ async def test_an_outline_says_what_the_whole_says(room: Room) -> None:
     sandbox = await room.running()
     await room.stream(sandbox, "hello").all()
     name = await a_held_execution(room, sandbox)
-    service = room.services.executions
 
     async def agree(status: ExecutionStatus) -> None:
-        whole = await service.page(room.viewer, sandbox.id, 20, None, ReadBudget())
-        outlines = await service.outlines(room.viewer, sandbox.id, 20, None, ReadBudget())
+        whole = await page_of(room.services, room.viewer, sandbox.id)
+        outlines = await outlines_of(room.services, room.viewer, sandbox.id)
         assert [outline(each) for each in whole.items] == outlines.items
         assert outlines.items[0].status is status
         assert (whole.cursors, whole.has_next_page) == (outlines.cursors, outlines.has_next_page)
@@ -143,11 +141,10 @@ async def test_outlines_show_the_record_where_the_session_does_not(room: Room) -
     """Whether the cluster is silent, or the session knows the execution no more."""
     sandbox = await room.running()
     await a_held_execution(room, sandbox)
-    service = room.services.executions
     room.executor.faults["record"].append(ClusterUnavailableError("Ray is away."))
-    silent = await service.outlines(room.viewer, sandbox.id, 20, None, ReadBudget())
+    silent = await outlines_of(room.services, room.viewer, sandbox.id)
     session_of(room).executions.clear()
-    unknown = await service.outlines(room.viewer, sandbox.id, 20, None, ReadBudget())
+    unknown = await outlines_of(room.services, room.viewer, sandbox.id)
 
     assert [each.status for each in silent.items] == [ExecutionStatus.QUEUED]
     assert unknown.items == silent.items

@@ -9,6 +9,7 @@ from typing import cast
 from uuid import UUID, uuid4
 
 from app.backend import Backend
+from app.rates import open_rates
 from app.settings import Settings
 from app.token import make_token
 from db.repositories.executions import PageSize
@@ -16,6 +17,7 @@ from resolvers.context import Services
 from services import entities
 from services.auth import TokenVerifier
 from services.errors import NotFoundError
+from services.execution_pages import ExecutionPages
 from services.executions import ExecutionService
 from services.executor import messages
 from services.files import FileService
@@ -178,35 +180,38 @@ class StubExecutions:
         self.calls.append("outline")
         return outline(self.record) if str(self.record.id) == execution_id else None
 
-    async def page(
+    async def whole(
         self,
         _viewer: entities.Viewer,
-        _sandbox_id: entities.SandboxId,
+        ids: Sequence[entities.SandboxId],
         _first: int,
         _after: str | None,
         budget: ReadBudget,
-    ) -> entities.Page[entities.Execution]:
-        """Give the one it knows."""
+    ) -> list[entities.Page[entities.Execution]]:
+        """Give the one it knows, for each sandbox."""
         self.calls.append("page")
-        budget.take(PageSize(2, self.large_bytes))
-        return _only(self.record)
+        for _ in ids:
+            budget.take(PageSize(2, self.large_bytes))
+        return [_only(self.record) for _ in ids]
 
     async def outlines(
         self,
         _viewer: entities.Viewer,
-        _sandbox_id: entities.SandboxId,
+        ids: Sequence[entities.SandboxId],
         _first: int,
         _after: str | None,
         _budget: ReadBudget,
-    ) -> entities.Page[entities.ExecutionOutline]:
-        """Give the one it knows, without what is large."""
+    ) -> list[entities.Page[entities.ExecutionOutline]]:
+        """Give the one it knows, without what is large, for each sandbox."""
         self.calls.append("outlines")
-        return _only(outline(self.record))
+        return [_only(outline(self.record)) for _ in ids]
 
-    async def count(self, _viewer: entities.Viewer, _sandbox_id: entities.SandboxId) -> int:
-        """Count the one it knows."""
-        self.calls.append("count")
-        return 1
+    async def counts(
+        self, _viewer: entities.Viewer, ids: Sequence[entities.SandboxId]
+    ) -> list[int]:
+        """Count the one it knows, for each sandbox."""
+        self.calls.append("counts")
+        return [1 for _ in ids]
 
     async def stream(
         self, _viewer: entities.Viewer, code: entities.CodeToRun
@@ -254,6 +259,7 @@ class Stubs:
         return Services(
             sandboxes=cast("SandboxService", self.sandboxes),
             executions=cast("ExecutionService", self.executions),
+            pages=cast("ExecutionPages", self.executions),
             packages=cast("PackageService", object()),
             files=cast("FileService", self.files),
         )
@@ -263,9 +269,10 @@ class Stubs:
         return self.missing
 
     @asynccontextmanager
-    async def open(self, _settings: Settings) -> AsyncIterator[Backend]:
+    async def open(self, settings: Settings) -> AsyncIterator[Backend]:
         """Open as the lifespan does."""
-        yield Backend(self.services(), TokenVerifier(SECRET), self)
+        async with open_rates(settings) as rates:
+            yield Backend(self.services(), TokenVerifier(SECRET), rates, self)
 
 
 def viewer(user_id: UUID | None = None) -> entities.Viewer:

@@ -46,6 +46,18 @@ def test_environment_wins_over_file(environ: pytest.MonkeyPatch, tmp_path: Path)
     assert (settings.api_port, settings.max_sandboxes) == (2, 7)
 
 
+def test_what_production_does_not_show(environ: pytest.MonkeyPatch) -> None:
+    """GraphiQL and introspection are off there, unless each is asked for."""
+    assert Settings.read().introspection_served
+    for name, value in PRODUCTION.items():
+        environ.setenv(name, value)
+    closed = Settings.read()
+    environ.setenv("INTROSPECTION", "true")
+
+    assert (closed.graphiql_served, closed.introspection_served) == (False, False)
+    assert Settings.read().introspection_served
+
+
 def test_lists(environ: pytest.MonkeyPatch) -> None:
     """Origins and images are written between commas; images may have a Dockerfile."""
     environ.setenv("ALLOWED_ORIGINS", "https://a.example, http://b.example:3000")

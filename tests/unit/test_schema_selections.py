@@ -170,7 +170,7 @@ async def test_an_outline_shows_nothing_large() -> None:
     """Should it be asked after all, it is an error, never an empty text."""
     stubs = Stubs()
     shown: Any = stubs.executions
-    shown.page = shown.outlines
+    shown.whole = shown.outlines
 
     result = await run(stubs, "executions { nodes { stdout } }")
 
