@@ -22,6 +22,8 @@ SOCKETS = (
 )
 PYTHON = tuple(gql_client.KINDS)
 STREAMS = ("apollo-4-multipart", "apollo-3-multipart", "urql-events", "graphql-sse")
+OFTEN = ("apollo-4-websocket", "apollo-4-multipart", "urql-events", "relay", "gql-httpx")
+"""One of each kind; the others with the long tests."""
 SECONDS = 120.0
 
 Seen = dict[str, Any]
@@ -42,7 +44,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return node.prepare(REPOSITORY / "tests" / "clients", target)
 
 
-@pytest.fixture(scope="module", params=SOCKETS + PYTHON + STREAMS)
+def _client(name: str) -> object:
+    return pytest.param(name, marks=[] if name in OFTEN else pytest.mark.long)
+
+
+@pytest.fixture(scope="module", params=map(_client, SOCKETS + PYTHON + STREAMS))
 async def seen(
     request: pytest.FixtureRequest, stack: Stack, strict_server: Server, folder: Path
 ) -> AsyncIterator[dict[str, Seen]]:

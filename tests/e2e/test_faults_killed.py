@@ -77,7 +77,9 @@ def kill_by_ray(stack: Stack, session: str) -> None:
     drive(stack, f"code-executor-{session}", "kill")
 
 
-@pytest.mark.parametrize("deed", [kill_actor_process, kill_by_ray])
+@pytest.mark.parametrize(
+    "deed", [kill_actor_process, pytest.param(kill_by_ray, marks=pytest.mark.long)]
+)
 async def test_an_actor_ended_during_a_run(
     api: Api, stack: Stack, deed: Callable[[Stack, str], None]
 ) -> None:

@@ -23,7 +23,8 @@ def address(stack: Stack, form: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    "form", ["auto", pytest.param("host:port", marks=pytest.mark.long), "ray://"]
+    "form",
+    [*(pytest.param(form, marks=pytest.mark.long) for form in ("auto", "host:port")), "ray://"],
 )
 async def test_code_runs_over_every_form_of_address(
     stack: Stack, tmp_path: Path, form: str

@@ -66,6 +66,7 @@ async def node_of(desk: Desk) -> str:
     return (await desk.executor.start(desk.spec)).node_id
 
 
+@pytest.mark.long
 async def test_a_full_node_is_said_to_be_full(lab: Lab, stack: Stack) -> None:
     """A session that belongs to it has no use for the room that another node has."""
     async with second_node(stack, cpus=1) as added:

@@ -104,6 +104,7 @@ def test_idle_sandboxes_fit_and_know_nothing_of_our_environment(
     assert "DATABASE_URL" not in done.stdout
 
 
+@pytest.mark.long
 def test_a_head_that_lost_a_part_is_started_anew(layout: Layout, running: head.Head) -> None:
     """Where one of its processes was killed, the rest goes and a new head comes."""
     before = running.processes()
