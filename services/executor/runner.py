@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 INTERRUPT_GRACE_SECONDS = 2.0
 MEMORY_SECONDS = 0.5
 MEMORY_LOOKS = 3
+FORGIVE_SECONDS = 0.005
 MEMORY_SHARE = 0.95
 INSTALLS_AT_ONCE = 4
 INSTALLS = 20
@@ -92,8 +93,6 @@ class Runner:
                 "packages": self.packages_version,
             },
         )
-        # What was ended until now is not this code's fault, which is still on its way.
-        self._container.forgive_memory()
         self._current = execution
         execution.start()
         watch = asyncio.create_task(self._watch_memory(), name="memory")
@@ -116,6 +115,13 @@ class Runner:
         """
         limit = self._memory_bytes * MEMORY_SHARE
         full = 0
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        # Not before: quick code is not to wait for it.
+        await asyncio.sleep(FORGIVE_SECONDS)
+        if clock() - began < 10 * FORGIVE_SECONDS:
+            # So soon no code has used up its memory: what was ended until now is not its fault.
+            self._container.forgive_memory()
         while full < MEMORY_LOOKS:
             await asyncio.sleep(MEMORY_SECONDS)
             if await asyncio.to_thread(self._container.ran_out_of_memory):
