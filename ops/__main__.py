@@ -72,7 +72,7 @@ def _test(arguments: Sequence[str]) -> int:
 def _pytest(arguments: Sequence[str]) -> int:
     if arguments:
         return _python("pytest", *arguments)
-    lanes = ("--numprocesses", str(TEST_LANES), "--dist", "loadfile")
+    lanes = ("--numprocesses", str(TEST_LANES), "--dist", "loadfile", "--no-loadscope-reorder")
     return _python("pytest", "-m", "not long", *lanes)
 
 
