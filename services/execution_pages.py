@@ -7,8 +7,7 @@ from functools import partial
 from db.repositories.execution_pages import ExecutionPageRepository
 from db.repositories.slices import Slice
 from db.tables import ExecutionRow
-from services.checks import check_first
-from services.cursors import decode_cursor, encode_cursor
+from services.cursors import check_page, encode_cursor
 from services.entities import Execution, ExecutionOutline, Page, SandboxId, Viewer
 from services.errors import ServiceError
 from services.read_budget import ReadBudget
@@ -37,8 +36,7 @@ class ExecutionPages:
         budget: ReadBudget,
     ) -> list[_Found[Execution]]:
         """Return a page for each, in their order; what `budget` raises stands in its place."""
-        check_first(first)
-        position = None if after is None else decode_cursor(after)
+        position = check_page(first, after)
         budget = budget.share(field="first")
         async with self._transactions.of(viewer) as session:
             pages = ExecutionPageRepository(session)
@@ -68,8 +66,7 @@ class ExecutionPages:
         budget: ReadBudget,
     ) -> list[_Found[ExecutionOutline]]:
         """Do what `whole` does, without reading what is large."""
-        check_first(first)
-        position = None if after is None else decode_cursor(after)
+        position = check_page(first, after)
         budget = budget.share(copies=0)
         async with self._transactions.of(viewer) as session:
             found = await ExecutionPageRepository(session).pages(
