@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from typing import Any
 from uuid import uuid4
 
 import structlog
@@ -74,14 +75,7 @@ def without_suggestion(error: GraphQLError) -> GraphQLError:
     if not found:
         return error
     # Another one: errors of a document that is known are told again.
-    return GraphQLError(
-        message,
-        nodes=error.nodes,
-        source=error.source,
-        positions=error.positions,
-        path=error.path,
-        extensions=error.extensions,
-    )
+    return _reworded(error, message, error.extensions)
 
 
 def _cause(error: GraphQLError) -> BaseException | None:
@@ -143,11 +137,15 @@ def _path(error: GraphQLError) -> str | None:
 def _located(
     error: GraphQLError, message: str, code: ErrorCode, **extensions: str | float
 ) -> GraphQLError:
+    return _reworded(error, message, {"code": code.value, **extensions})
+
+
+def _reworded(error: GraphQLError, message: str, extensions: dict[str, Any] | None) -> GraphQLError:
     return GraphQLError(
         message,
         nodes=error.nodes,
         source=error.source,
         positions=error.positions,
         path=error.path,
-        extensions={"code": code.value, **extensions},
+        extensions=extensions,
     )
