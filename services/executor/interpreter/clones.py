@@ -6,11 +6,16 @@ import signal
 import struct
 import sys
 import time
+from types import FrameType
 
 NUMBER = struct.Struct("=i")
+UNBORN = 0
+"""What is told before a fork, whose copy tells its own number as soon as it runs."""
 LONGEST_NUMBERS = 65536
 GRACE_SECONDS = 0.5
 """How long a copy may take to become another program, as what follows `pty.fork()` does."""
+BIRTH_SECONDS = 1.0
+"""How long a copy may take to run at all: who has not come by then is of a fork that failed."""
 PAUSE_SECONDS = 0.005
 ROUNDS = 300
 LAUNCHERS = frozenset(
@@ -36,12 +41,16 @@ class Clones:
         self._told, self._teller = os.pipe()
         for descriptor in (self._told, self._teller):
             os.set_blocking(descriptor, False)
+        self._unborn = 0
         self._image = _image(os.getpid())
-        os.register_at_fork(after_in_child=self._born)
+        os.register_at_fork(before=self._conceived, after_in_child=self._born)
+
+    def _conceived(self) -> None:
+        if not _is_launcher(sys._getframe(1)):  # noqa: SLF001 # whoever forks
+            self._tell(UNBORN)
 
     def _born(self) -> None:
-        caller = sys._getframe(1)  # noqa: SLF001 # whoever forked
-        if f"{caller.f_globals.get('__name__')}.{caller.f_code.co_qualname}" not in LAUNCHERS:
+        if not _is_launcher(sys._getframe(1)):  # noqa: SLF001 # whoever forked
             self._tell(os.getpid())
 
     def leave(self) -> None:
@@ -53,14 +62,20 @@ class Clones:
             os.write(self._teller, NUMBER.pack(number))
 
     def end(self) -> None:
-        """Kill the copies, and those that they made meanwhile."""
+        """Kill the copies, those that they made meanwhile, and those that do not run yet.
+
+        Whoever made one may have ended before it ran at all.
+        """
         copies: set[int] = set()
-        patience = time.monotonic() + GRACE_SECONDS
+        begun = time.monotonic()
         for _ in range(ROUNDS):
             copies = set(filter(self._is_copy, copies | self._births()))
-            if not copies:
+            elapsed = time.monotonic() - begun
+            if elapsed > BIRTH_SECONDS:
+                self._unborn = 0
+            if not copies and not self._unborn:
                 return
-            if time.monotonic() < patience:
+            if elapsed < GRACE_SECONDS or not copies:
                 time.sleep(PAUSE_SECONDS)
                 continue
             for pid in copies:
@@ -75,14 +90,18 @@ class Clones:
             told = os.read(self._told, LONGEST_NUMBERS)
         except OSError:
             return set()
-        numbers = {
-            number
-            for (number,) in NUMBER.iter_unpack(told[: len(told) // NUMBER.size * NUMBER.size])
-        }
+        whole = told[: len(told) // NUMBER.size * NUMBER.size]
+        numbers = [number for (number,) in NUMBER.iter_unpack(whole)]
+        born = [number for number in numbers if number > 0]
+        self._unborn = max(self._unborn + numbers.count(UNBORN) - len(born), 0)
         for number in numbers:
             if number < 0:
                 _reap(-number)
-        return {number for number in numbers if number > 0}
+        return set(born)
+
+
+def _is_launcher(frame: FrameType) -> bool:
+    return f"{frame.f_globals.get('__name__')}.{frame.f_code.co_qualname}" in LAUNCHERS
 
 
 def _image(pid: int) -> bytes:
