@@ -16,6 +16,7 @@ from app.key_server import open_signing_keys
 from app.logs import adopt_loggers, configure_logs
 from app.rates import open_rates
 from app.settings import Settings, SettingsError
+from db.addresses import parse_address
 from db.engine import Database
 from db.errors import AddressError, DatabaseError
 from resolvers.context import Services
@@ -44,7 +45,9 @@ async def open_backend(settings: Settings) -> AsyncIterator[Backend]:
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(_database(url, settings))
         executor = await _executor(settings, instance, stack)
-        assembled = await _services(settings, instance, database, executor, stack)
+        assembled = await _services(
+            settings, instance, database, executor, stack, _direct_url(url, settings)
+        )
         caretaker = Caretaker(url, assembled.keeper, patient=settings.production)
         await stack.enter_async_context(caretaker)
         yield Backend(
@@ -75,6 +78,18 @@ def _database(url: str, settings: Settings) -> Database:
         return Database(url, pool_size=settings.database_pool_size)
     except AddressError as error:
         raise SettingsError(f"DATABASE_URL: {error}") from error
+
+
+def _direct_url(url: str, settings: Settings) -> str | None:
+    """Return where the server itself answers; None where only a pooler is known."""
+    direct = settings.database_direct_url.get_secret_value() or url
+    try:
+        pooler = parse_address(direct).pooler
+    except AddressError as error:
+        raise SettingsError(f"DATABASE_DIRECT_URL: {error}") from error
+    if pooler:
+        _log.info("changes_are_polled", remedy="give DATABASE_DIRECT_URL, past the pooler")
+    return None if pooler else direct
 
 
 async def _executor(settings: Settings, instance: Instance, stack: AsyncExitStack) -> Executor:
@@ -114,11 +129,14 @@ async def _services(
     database: Database,
     executor: Executor,
     stack: AsyncExitStack,
+    direct_url: str | None,
 ) -> Assembled:
     from app.wiring import service_settings  # noqa: PLC0415 - it names Ray's modules too
 
     told = service_settings(settings, instance)
-    return await stack.enter_async_context(assemble(database, executor, told, instance.secret_key))
+    return await stack.enter_async_context(
+        assemble(database, executor, told, instance.secret_key, direct_url=direct_url)
+    )
 
 
 def _checks(database: Database, executor: Executor, caretaker: Caretaker) -> Checks:

@@ -51,6 +51,7 @@ class Settings(BaseSettings):
     secret_key: SecretStr = SecretStr("")
 
     database_url: SecretStr = SecretStr("")
+    database_direct_url: SecretStr = SecretStr("")
     database_pool_size: PositiveInt = 10
     ray_address: str = ""
 

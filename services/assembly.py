@@ -1,10 +1,11 @@
 """Puts the services together over one database and one executor, and closes them in order."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from db.engine import Database
+from db.notices import Notices
 from services.asker import Asker
 from services.creator import Creator
 from services.environment import EnvironmentCipher
@@ -79,14 +80,24 @@ class _Parts:
 
 @asynccontextmanager
 async def assemble(
-    database: Database, executor: Executor, settings: ServiceSettings, secret_key: bytes
+    database: Database,
+    executor: Executor,
+    settings: ServiceSettings,
+    secret_key: bytes,
+    *,
+    direct_url: str | None = None,
 ) -> AsyncIterator[Assembled]:
     """Put the services together; operations under way are waited for at the end.
 
-    `secret_key` has at least 32 bytes and is the same in every process of the instance.
+    `secret_key` has at least 32 bytes and is the same in every process of the instance. At
+    `direct_url`, which no pooler may answer, they hear of other processes' changes.
     """
-    async with Operations() as operations:
-        common = _Common(Transactions(database), executor, settings, Nudges(), operations)
+    async with AsyncExitStack() as stack:
+        operations = await stack.enter_async_context(Operations())
+        nudges = Nudges()
+        if direct_url is not None:
+            await stack.enter_async_context(Notices(direct_url, database, nudges))
+        common = _Common(Transactions(database), executor, settings, nudges, operations)
         parts = _parts(common, secret_key)
         yield _assembled(common, parts, secret_key)
 

@@ -15,8 +15,6 @@ from services.sandbox_rows import NO_SANDBOX, entities_of
 from services.settings import ServiceSettings
 from services.transactions import Transactions
 
-POLL_SECONDS = 1.0
-
 _log = structlog.get_logger(__name__)
 
 
@@ -29,7 +27,7 @@ class Look:
 
 
 class ChangeFeed:
-    """Looks at the database each second, and at once when something was changed here."""
+    """Looks at the database at once when something has changed, and now and then unasked."""
 
     def __init__(
         self, transactions: Transactions, settings: ServiceSettings, nudges: Nudges
@@ -59,7 +57,7 @@ class ChangeFeed:
                 if only is not None and not look.stamps:
                     return
                 seen = look.stamps
-                await listener.wait(POLL_SECONDS)
+                await listener.wait(self._nudges.poll_seconds)
                 look = await self._look_again(viewer, only, seen)
 
     async def _look(

@@ -1,12 +1,17 @@
-"""A word inside one process that something of a user's has changed, so that polls come early."""
+"""Word that something of a user's has changed, so that polls come early."""
 
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
+from uuid import UUID
 
 from services.entities import UserId
+
+POLL_SECONDS = 1.0
+QUIET_POLL_SECONDS = 30.0
+"""Where other processes' changes are heard of."""
 
 _EVERYBODY: Final = None
 
@@ -33,10 +38,29 @@ class Listener:
 
 
 class Nudges:
-    """Tells listeners in this process; those in others find out by their poll."""
+    """Tells listeners in this process.
+
+    Those in others hear of it where the database passes it on, or find out by their poll.
+    """
 
     def __init__(self) -> None:
         self._listeners: defaultdict[UserId | None, set[Listener]] = defaultdict(set)
+        self._complete = False
+
+    @property
+    def poll_seconds(self) -> float:
+        """How often to look where nobody says a word."""
+        return QUIET_POLL_SECONDS if self._complete else POLL_SECONDS
+
+    def heard(self, owner_id: UUID) -> None:
+        """Pass on what another process has changed."""
+        self.changed(UserId(owner_id))
+
+    def follow(self, *, complete: bool) -> None:
+        """Begin to rely on word of all changes, or cease to; what was missed is looked for."""
+        self._complete = complete
+        for listener in [each for listeners in self._listeners.values() for each in listeners]:
+            listener.nudge()
 
     def changed(self, owner_id: UserId) -> None:
         """Wake those who listen for this owner's sandboxes, and for everybody's."""

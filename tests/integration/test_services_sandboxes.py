@@ -1,8 +1,10 @@
 """Sandboxes as their owner lists, changes and watches them, and the files in them."""
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
 
@@ -25,8 +27,9 @@ from services.errors import (
 )
 from services.executor.errors import ClusterUnavailableError
 from services.limits import INLINE_CONTENT_BYTES, MAX_UPLOAD_BYTES, TRANSFER_CHUNK_BYTES
+from services.nudges import POLL_SECONDS, Nudges
 from tests.support.postgres import PostgresServer, embedded_server
-from tests.support.rooms import Room, make_older, room_in
+from tests.support.rooms import Room, make_older, room_in, until
 
 
 @pytest.fixture(scope="module")
@@ -192,6 +195,46 @@ async def test_a_watcher_sees_what_is_and_what_changes(room: Room) -> None:
     assert first.sandbox == sandbox
     assert seen[-1] == ("mine", "RUNNING")
     assert last.deleted_sandbox_id == sandbox.id
+
+
+async def test_a_watcher_hears_of_what_another_process_changes(
+    server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database passes it on; nothing waits for a look that nobody asked for."""
+    async with (
+        server.database() as made,
+        Database(made.url) as database,
+        room_in(database, direct_url=made.url) as room,
+        room_in(database, room.executor) as other,
+        aclosing(room.services.sandboxes.changes(room.viewer, None)) as changes,
+    ):
+        await a_sandbox(room, name="present")
+        await anext(changes)
+        nudges = room.services.sandboxes._nudges
+        await until(partial(quiet, nudges))
+        monkeypatch.setattr("services.nudges.POLL_SECONDS", 1000.0)
+        monkeypatch.setattr("services.nudges.QUIET_POLL_SECONDS", 1000.0)
+        other.viewer = room.viewer
+        sandbox = await a_sandbox(other, name="made")
+        await named(changes, sandbox)
+        await other.services.sandboxes.delete(other.viewer, str(sandbox.id))
+        async with asyncio.timeout(20):
+            while (change := await anext(changes)).deleted_sandbox_id is None:
+                continue
+
+    assert change.deleted_sandbox_id == sandbox.id
+
+
+async def quiet(nudges: Nudges) -> bool:
+    """Whether other processes' changes are heard of."""
+    return nudges.poll_seconds > POLL_SECONDS
+
+
+async def named(changes: AsyncGenerator[SandboxChange, None], wanted: Sandbox) -> None:
+    """Read until a change of one sandbox."""
+    async with asyncio.timeout(20):
+        while (change := await anext(changes)).sandbox is None or change.sandbox.id != wanted.id:
+            continue
 
 
 async def test_watching_one_ends_with_its_deletion(room: Room) -> None:

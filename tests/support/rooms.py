@@ -109,11 +109,12 @@ def settings(start_timeout_seconds: float = 10.0) -> ServiceSettings:
 
 @asynccontextmanager
 async def room_in(
-    database: Database, executor: ScriptedExecutor | None = None
+    database: Database, executor: ScriptedExecutor | None = None, direct_url: str | None = None
 ) -> AsyncIterator[Room]:
     """Open services of one process; two over one executor are two processes of an instance."""
     executor = executor or ScriptedExecutor()
-    async with assemble(database, executor, settings(), SECRET_KEY) as services:
+    told = settings()
+    async with assemble(database, executor, told, SECRET_KEY, direct_url=direct_url) as services:
         yield Room(database, executor, services, a_viewer())
 
 
