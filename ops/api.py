@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ops import venv
 from ops.layout import DEFAULT_DATA_DIR, REPOSITORY, Layout
-from ops.process import all_processes, command_line, end
+from ops.process import all_processes, command_line, end, parent
 from ops.say import CannotError, say
 from ops.settings import read_env_file
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from ops.settings import Settings
 
 APPLICATION = "main:app"
+WORKER = ("multiprocessing.spawn", "--multiprocessing-fork")
+"""In the arguments of what uvicorn starts for `--workers`, which nothing else of ours does."""
 GRACE_SECONDS = 10
 STOP_SECONDS = GRACE_SECONDS + 5.0
 
@@ -65,15 +67,19 @@ def command(settings: Settings, python: Path = venv.PYTHON) -> list[str]:
 
 
 def find(layout: Layout) -> list[int]:
-    """Processes that serve this DATA_DIR from this repository, begun by `make run` or by hand."""
-    return [
+    """Processes that serve this DATA_DIR from this repository, begun by `make run` or by hand.
+
+    The workers of a server are left out, but those that outlived it.
+    """
+    found = [
         pid
         for pid in all_processes()
         if pid != os.getpid()
-        and _is_server(command_line(pid))
+        and _serves(command_line(pid))
         and _directory(pid) == REPOSITORY
         and _data_dir(pid) == layout
     ]
+    return [pid for pid in found if parent(pid) not in found]
 
 
 def stop(layout: Layout) -> bool:
@@ -85,8 +91,9 @@ def stop(layout: Layout) -> bool:
     return bool(running)
 
 
-def _is_server(arguments: str) -> bool:
-    return "uvicorn" in arguments and APPLICATION in arguments.split()
+def _serves(arguments: str) -> bool:
+    is_server = "uvicorn" in arguments and APPLICATION in arguments.split()
+    return is_server or all(word in arguments for word in WORKER)
 
 
 def _directory(pid: int) -> Path | None:

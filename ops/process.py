@@ -86,12 +86,22 @@ def started_at(pid: int) -> int | None:
 
     With the id it names a process for good: ids are used again, the pair is not.
     """
+    fields = _stat(pid)
+    return None if not fields or fields[0] in ("Z", "X") else int(fields[19])
+
+
+def parent(pid: int) -> int | None:
+    """Id of the process that began this one, or that took it over; None where it is gone."""
+    fields = _stat(pid)
+    return int(fields[1]) if fields else None
+
+
+def _stat(pid: int) -> list[str]:
+    """Fields of `/proc/PID/stat` from the state on; none where there is no such process."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
-        return None
-    fields = stat.rpartition(")")[2].split()
-    return None if fields[0] in ("Z", "X") else int(fields[19])
+        return []
 
 
 def command_line(pid: int) -> str:

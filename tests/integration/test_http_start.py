@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from ops.layout import REPOSITORY
@@ -102,48 +101,3 @@ async def test_end_with_a_subscription_running(stack: Stack, tmp_path: Path) -> 
     assert "complete" not in rest
     assert code in {0, -signal.SIGTERM}
     assert "Traceback" not in log.read_text()
-
-
-async def test_several_workers(stack: Stack, tmp_path: Path) -> None:
-    """With several processes each answers for the same instance."""
-    port, log = free_port(), tmp_path / "log"
-    with log.open("wb") as output:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "uvicorn", "main:app", "--workers=2", f"--port={port}"),
-            cwd=REPOSITORY,
-            env=stack.environment(API_PORT=str(port)),
-            stdout=output,
-            stderr=output,
-        )
-    try:
-        url = f"http://127.0.0.1:{port}"
-        async with asyncio.timeout(60):
-            while not await is_ready(url):  # noqa: ASYNC110 - another process has no event for us
-                await asyncio.sleep(0.2)
-        async with Api(url, stack.token()) as api:
-            answers = [await fresh_viewer(api) for _ in range(20)]
-    finally:
-        process.send_signal(signal.SIGTERM)
-        await process.wait()
-
-    assert len(set(answers)) == 1
-    assert "Traceback" not in log.read_text()
-
-
-async def is_ready(url: str) -> bool:
-    """Ask whether the server is ready, on a connection of its own."""
-    try:
-        async with httpx.AsyncClient() as client:
-            return (await client.get(f"{url}/ready", timeout=10)).is_success
-    except httpx.TransportError:
-        return False
-
-
-async def fresh_viewer(api: Api) -> str:
-    """Ask who asks, on a connection of its own."""
-    headers = {"authorization": api.http.headers["authorization"]}
-    async with httpx.AsyncClient(headers=headers) as client:
-        answer = await client.post(
-            f"{api.url}/graphql", json={"query": "{ viewer { id usage { sandboxes } } }"}
-        )
-        return answer.text

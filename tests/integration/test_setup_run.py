@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from ops import api
@@ -32,8 +33,9 @@ def layout() -> Iterator[Layout]:
 
 
 def environment(layout: Layout, port: int) -> dict[str, str]:
-    """This process's, with the instance's folder and port."""
-    return os.environ | {"DATA_DIR": str(layout.data_dir), "API_PORT": str(port)}
+    """This process's, with the instance's folder and port, and two workers."""
+    place = {"DATA_DIR": str(layout.data_dir), "API_PORT": str(port)}
+    return os.environ | place | {"API_WORKERS": "2"}
 
 
 def make(target: str, layout: Layout, port: int = 0) -> subprocess.CompletedProcess[str]:
@@ -103,6 +105,31 @@ def terminate(process: subprocess.Popen[bytes]) -> None:
 def press_ctrl_c(process: subprocess.Popen[bytes]) -> None:
     """End it as a terminal does, which sends the signal to all in the foreground."""
     os.killpg(process.pid, signal.SIGINT)
+
+
+def test_workers_that_outlive_their_server_are_ended(layout: Layout, tmp_path: Path) -> None:
+    """After a SIGKILL they go on to serve; `make stop` finds them, and `make run` tells of them."""
+    port = free_port()
+    process = serve(layout, port, tmp_path / "log")
+    (server,) = api.find(layout)
+    workers = [child.pid for child in psutil.Process(server).children() if serves(child, port)]
+    os.kill(server, signal.SIGKILL)
+    process.wait(STOP_SECONDS)
+    left = set(api.find(layout))
+    second = make("run", layout, free_port())
+    done = make("stop", layout)
+
+    assert len(workers) == 2
+    assert left == set(workers)
+    assert "runs already" in second.stderr
+    assert done.returncode == 0, done.stderr
+    assert api.find(layout) == []
+    assert not any(psutil.pid_exists(worker) for worker in workers)
+
+
+def serves(process: psutil.Process, port: int) -> bool:
+    """Whether it listens there."""
+    return any(connection.laddr.port == port for connection in process.net_connections("tcp"))
 
 
 @pytest.mark.timeout(600)
