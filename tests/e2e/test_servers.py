@@ -1,6 +1,7 @@
 """Several API processes over one stack: one ends, another goes on; two workers share all."""
 
 import asyncio
+from contextlib import AsyncExitStack
 from pathlib import Path
 from uuid import uuid4
 
@@ -8,10 +9,14 @@ import httpx
 import psutil
 
 from tests.support.api import EXECUTE, Api, Json
+from tests.support.postgres import supabase_server, transaction_pooler
 from tests.support.serving import socket
 from tests.support.stack import Server, Stack, running_server, start_server
 from tests.support.tokens import user_token
 
+CHANGED = "subscription { sandboxChanged { sandbox { id name } } }"
+RENAMED = "sandbox { id }"
+SEEN = "{ sandboxes { totalCount nodes { executions { totalCount } } } }"
 WAIT = "import os, time\nwhile not os.path.exists('go'):\n    time.sleep(0.01)\n"
 
 
@@ -92,6 +97,42 @@ async def test_workers_share_everything(stack: Stack, tmp_path: Path) -> None:
     assert list(answers.values()) == [{"status": "RUNNING", "stdout": "up\n"}] * 2
     assert [each.events for each in followed if each] == [run.events] * 4
     assert [each.events for each in attached] == [attached[0].events] * 4
+    assert "Traceback" not in (tmp_path / "log").read_text()
+
+
+async def test_a_server_behind_a_transaction_pooler(stack: Stack, tmp_path: Path) -> None:
+    """Two users' whole way over two server connections: each has what is theirs, and no more."""
+    async with AsyncExitStack() as exits:
+        postgres = exits.enter_context(supabase_server())
+        database = await exits.enter_async_context(postgres.database(migrated=False))
+        pooled = exits.enter_context(
+            transaction_pooler(postgres.sockets, postgres.app, database.name)
+        )
+        server = exits.enter_context(
+            running_server(stack, log=tmp_path / "log", DATABASE_URL=pooled)
+        )
+
+        async def work(name: str) -> list[str]:
+            async with Api(server.url, user_token(stack)) as api:
+                sandbox = await api.create(name=name)
+                async with api.following(CHANGED, "sandboxChanged") as live:
+                    await live.next()
+                    runs = [await api.run(sandbox, f"print({name!r}, {n})") for n in range(5)]
+                    await api.mutate(
+                        "updateSandbox", "sandbox { id }", sandboxId=sandbox, name="new"
+                    )
+                    changed = await live.next()
+                seen = (await api.query(SEEN))["sandboxes"]
+                await api.delete(sandbox)
+                assert changed["sandbox"] == {"id": sandbox, "name": "new"}
+                assert seen["totalCount"] == 1
+                assert seen["nodes"][0]["executions"]["totalCount"] == len(runs)
+                return [run.stdout for run in runs]
+
+        one, two = await asyncio.gather(work("one"), work("two"))
+
+    assert one == [f"one {n}\n" for n in range(5)]
+    assert two == [f"two {n}\n" for n in range(5)]
     assert "Traceback" not in (tmp_path / "log").read_text()
 
 

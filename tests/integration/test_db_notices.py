@@ -205,7 +205,7 @@ async def test_behind_a_transaction_pooler_nothing_is_relied_on(
     monkeypatch.setattr("db.notices.RETRY_SECONDS", 0.05)
     with supabase_server() as server:
         async with server.database() as database:
-            with transaction_pooler(server, database.name) as pooled:
+            with transaction_pooler(server.sockets, server.app, database.name) as pooled:
                 async with listening(pooled) as (_, ear):
                     told = [await ear.next()]
 

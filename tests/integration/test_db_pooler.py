@@ -26,7 +26,7 @@ async def url() -> AsyncIterator[str]:
     """A pooler with two server connections before an empty database."""
     with supabase_server() as server:
         async with server.database(migrated=False) as database:
-            with transaction_pooler(server, database.name) as pooled:
+            with transaction_pooler(server.sockets, server.app, database.name) as pooled:
                 yield pooled
 
 

@@ -216,16 +216,16 @@ def _run(user: ServerUser, program: str, *arguments: str) -> None:
 
 
 @contextmanager
-def transaction_pooler(server: PostgresServer, database: str) -> Iterator[str]:
+def transaction_pooler(sockets: Path, app: str, database: str) -> Iterator[str]:
     """Put PgBouncer before a server, two connections for all clients; give its address."""
     if shutil.which("pgbouncer", path=ADMIN_PATH) is None:
         install_debian("pgbouncer")
     user = _unprivileged_user()
     folder = Path(tempfile.mkdtemp(prefix="sba-pooler-"))
-    (folder / "users").write_text(f'"{server.app}" ""\n')
+    (folder / "users").write_text(f'"{app}" ""\n')
     configuration = folder / "pgbouncer.ini"
     configuration.write_text(
-        f"[databases]\n{database} = host={server.sockets} user={server.app}\n"
+        f"[databases]\n{database} = host={sockets} user={app}\n"
         f"[pgbouncer]\nunix_socket_dir = {folder}\nlisten_port = 6543\nauth_type = trust\n"
         f"auth_file = {folder}/users\npool_mode = transaction\ndefault_pool_size = 2\n"
     )
@@ -244,7 +244,7 @@ def transaction_pooler(server: PostgresServer, database: str) -> Iterator[str]:
             if pooler.poll() is not None:
                 raise RuntimeError(f"pgbouncer ended with {pooler.returncode}")
             time.sleep(0.02)
-        yield f"postgresql://{server.app}@/{database}?host={folder}&port=6543&pgbouncer=true"
+        yield f"postgresql://{app}@/{database}?host={folder}&port=6543&pgbouncer=true"
     finally:
         pooler.terminate()
         pooler.wait()
