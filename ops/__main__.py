@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Callable
 
@@ -61,9 +62,13 @@ def _image(_: Sequence[str]) -> int:
 def _test(arguments: Sequence[str]) -> int:
     os.environ.setdefault("DATA_DIR", TEST_DATA_DIR)
     settings = Settings.read()
-    setup.prepare_machine(settings)
+    setup.prepare_python()
+    # The set-up waits more than it works.
+    with ThreadPoolExecutor(1) as beside:
+        checked = beside.submit(check)
+        setup.prepare_machine(settings)
     try:
-        return 0 if check() and _pytest(arguments) == 0 else 1
+        return 0 if checked.result() and _pytest(arguments) == 0 else 1
     finally:
         for layout in _test_layouts(settings):
             stop(layout)
