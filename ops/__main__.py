@@ -26,8 +26,8 @@ from ops.uv import Uv
 
 OLDEST_PYTHON = (3, 9)
 TEST_DATA_DIR = ".data-test"
-# Tests wait more than they work: two cores serve two workers, each with a stack of its own.
-TEST_LANES = 2
+# Tests wait more than they work: two cores serve three workers, each with a stack of its own.
+TEST_LANES = 3
 
 
 def _setup(_: Sequence[str]) -> int:
