@@ -152,6 +152,8 @@ def main(arguments: Sequence[str]) -> int:
     if verb is None or sys.version_info < OLDEST_PYTHON:
         warn(f"usage, with Python 3.9 or newer: python3 -m ops {'|'.join(VERBS)}")
         return 2
+    # Many images set it to stay small; here every process would compile for seconds.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     # So that what is under way is cleaned up; the server gets its own handlers.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:

@@ -80,5 +80,4 @@ class Uv:
 
 def sync(uv: Uv, python: Path, lock: Path) -> None:
     """Make a virtual environment hold what the lock says, and nothing else."""
-    compiled = "--compile-bytecode"
-    uv.run("pip", "sync", "-q", compiled, "--python", str(python), "--require-hashes", str(lock))
+    uv.run("pip", "sync", "-q", "--python", str(python), "--require-hashes", str(lock))
