@@ -32,6 +32,7 @@ TEST_LANES = 2
 def _setup(_: Sequence[str]) -> int:
     settings = Settings.read()
     setup.prepare_machine(settings)
+    setup.prepare_pages(settings)
     setup.start_services(settings)
     return 0
 
@@ -41,6 +42,7 @@ def _run(_: Sequence[str]) -> int:
     # Before the set-up, which takes minutes the first time.
     api.require_place(settings)
     setup.prepare_machine(settings)
+    setup.prepare_pages(settings)
     setup.start_services(settings)
     api.serve(settings)
     return 0
@@ -62,6 +64,7 @@ def _test(arguments: Sequence[str]) -> int:
     os.environ.setdefault("DATA_DIR", TEST_DATA_DIR)
     settings = Settings.read()
     setup.prepare_machine(settings)
+    setup.prepare_pages(settings)
     try:
         return 0 if check() and _pytest(arguments) == 0 else 1
     finally:
