@@ -9,7 +9,6 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
-from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from app.application import Application
@@ -23,6 +22,7 @@ from app.origins import Origins
 from app.pages import STATIC_ROUTE, Page
 from app.requests import RequestIds
 from app.settings import Settings, SettingsError
+from app.token import DEFAULT_SECONDS, DEVELOPER, development_token
 from app.transfers import Transfers
 from schema.build import build_schema
 from services.signing import FILES_ROUTE
@@ -53,7 +53,7 @@ async def _to_graphql(_request: Request) -> Response:
 
 def _routes(settings: Settings, holder: BackendHolder) -> list[BaseRoute]:
     schema = build_schema(introspection=settings.introspection_served)
-    page = Page() if settings.graphiql_served else None
+    page = _page(settings)
     connections = Connections(settings.max_connections)
     graphql = GraphQLEndpoint(schema, holder, page, connections)
     transfer = Transfers(holder)
@@ -68,6 +68,14 @@ def _routes(settings: Settings, holder: BackendHolder) -> list[BaseRoute]:
         Route("/ready", Ready(holder).serve),
         Route(f"{FILES_ROUTE}/{{signature}}", transfer.serve, methods=["GET", "HEAD", "PUT"]),
     ]
-    if page is not None and page.static is not None:
-        routes.append(Mount(STATIC_ROUTE, StaticFiles(directory=page.static)))
+    if page is not None:
+        routes.append(Mount(STATIC_ROUTE, page.files))
     return routes
+
+
+def _page(settings: Settings) -> Page | None:
+    if not settings.graphiql_served:
+        return None
+    if not settings.graphiql_has_token:
+        return Page()
+    return Page(make_token=partial(development_token, settings, DEVELOPER, DEFAULT_SECONDS))

@@ -67,7 +67,7 @@ class GraphQLEndpoint:
     async def serve(self, request: Request) -> Response:
         """Serve the page to a browser, else run the one operation."""
         if self.page is not None and wants_page(request):
-            return self.page.response()
+            return await self.page.response(request)
         accept = request.headers.get("accept")
         media, wire = negotiate(accept), wire_for(accept)
         try:

@@ -4,12 +4,14 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, ValidationError, model_validator
 from pydantic import field_validator as validates
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from strawberry.http.websocket_origin import normalize_origin
 
+from app.loopback import is_loopback
 from ops.layout import REPOSITORY, Layout
 from services.keys import MIN_SECRET_BYTES
 
@@ -160,6 +162,14 @@ class Settings(BaseSettings):
     def graphiql_served(self) -> bool:
         """Whether browsers get GraphiQL: in development, or where it is asked for."""
         return not self.production if self.graphiql is None else self.graphiql
+
+    @property
+    def graphiql_has_token(self) -> bool:
+        """Whether GraphiQL may have a token: in development, unless clients come from elsewhere.
+
+        Each request has to be from this machine besides; see `app.loopback`.
+        """
+        return not self.production and is_loopback(urlsplit(self.base_url).hostname or "")
 
     @property
     def introspection_served(self) -> bool:

@@ -15,6 +15,7 @@ DEVELOPER = uuid5(UUID(int=0), "developer")
 """Who asks where nobody else is named: the same user each time, so that one finds one's own."""
 HOUR_SECONDS = 3600
 DEFAULT_HOURS = 12.0
+DEFAULT_SECONDS = DEFAULT_HOURS * HOUR_SECONDS
 
 
 def make_token(secret: str, user_id: UUID, seconds: float, issuer: str | None = None) -> str:

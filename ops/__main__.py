@@ -33,6 +33,7 @@ TEST_LANES = 3
 def _setup(_: Sequence[str]) -> int:
     settings = Settings.read()
     setup.prepare_machine(settings)
+    setup.prepare_pages(settings)
     setup.start_services(settings)
     return 0
 
@@ -42,6 +43,7 @@ def _run(_: Sequence[str]) -> int:
     # Before the set-up, which takes minutes the first time.
     api.require_place(settings)
     setup.prepare_machine(settings)
+    setup.prepare_pages(settings)
     setup.start_services(settings)
     api.serve(settings)
     return 0
@@ -67,6 +69,7 @@ def _test(arguments: Sequence[str]) -> int:
     with ThreadPoolExecutor(1) as beside:
         checked = beside.submit(check)
         setup.prepare_machine(settings)
+        setup.prepare_pages(settings)
     try:
         return 0 if checked.result() and _pytest(arguments) == 0 else 1
     finally:

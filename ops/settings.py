@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DEFAULT_BASE_IMAGE = "python:3.12-slim"
+# What the API, which refuses all that is neither, takes for yes.
+ON = ("1", "true", "t", "yes", "y", "on")
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Settings:
     database_url: str
     ray_address: str
     base_image: str
+    graphiql: bool
 
     @classmethod
     def read(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -35,15 +38,17 @@ class Settings:
             **read_env_file(REPOSITORY / ".env"),
             **(os.environ if environ is None else environ),
         }
+        environment = values.get("ENVIRONMENT") or "development"
         return cls(
             layout=Layout.of(values.get("DATA_DIR") or DEFAULT_DATA_DIR),
             host=values.get("API_HOST") or "127.0.0.1",
             port=_number(values, "API_PORT", 8000),
             workers=_number(values, "API_WORKERS", 1, least=1),
-            environment=values.get("ENVIRONMENT") or "development",
+            environment=environment,
             database_url=values.get("DATABASE_URL", ""),
             ray_address=values.get("RAY_ADDRESS", ""),
             base_image=values.get("SANDBOX_BASE_IMAGE") or DEFAULT_BASE_IMAGE,
+            graphiql=_switch(values, "GRAPHIQL", default=environment != "production"),
         )
 
     @property
@@ -72,6 +77,11 @@ def _unquoted(value: str) -> str:
     if value[:1] in ("'", '"') and value[0] in value[1:]:
         return value[1 : value.index(value[0], 1)]
     return value.partition(" #")[0].strip()
+
+
+def _switch(values: Mapping[str, str], name: str, *, default: bool) -> bool:
+    text = values.get(name, "").lower()
+    return text in ON if text else default
 
 
 def _number(values: Mapping[str, str], name: str, default: int, *, least: int = 0) -> int:

@@ -35,7 +35,7 @@ def prepare_engine(settings: Settings) -> tuple[Engine, str]:
 
 
 def prepare_machine(settings: Settings) -> None:
-    """Have Python, engine, gVisor, image, the interpreter's packages and the web pages."""
+    """Have Python, engine, gVisor, image and the interpreter's packages."""
     prepare_python()
     with exclusive(MACHINE_LOCK):
         engine, base = prepare_engine(settings)
@@ -44,6 +44,15 @@ def prepare_machine(settings: Settings) -> None:
         image.ensure(Uv().ensure())
     with exclusive(REPOSITORY_LOCK):
         Node(settings.layout.prepare(), image).ensure(Uv().ensure())
+
+
+def prepare_pages(settings: Settings) -> None:
+    """Have the web pages that the API serves here; without Node it says so itself."""
+    if not settings.graphiql:
+        return
+    with exclusive(MACHINE_LOCK):
+        web.ensure_node()
+    with exclusive(REPOSITORY_LOCK):
         web.ensure()
 
 

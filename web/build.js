@@ -1,4 +1,5 @@
-// Bundles the page and the editor's workers into dist/, which the API serves under /static/.
+// Bundles the page's scripts and the editor's workers into dist/static/, which the API serves as
+// /static/, and writes dist/graphiql.html, which it serves itself, with a token where it may.
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 
@@ -16,7 +17,7 @@ const { metafile } = await build({
     'json.worker': 'monaco-editor/esm/vs/language/json/json.worker.js',
     'graphql.worker': 'monaco-graphql/esm/graphql.worker.js',
   },
-  outdir: 'dist',
+  outdir: 'dist/static',
   entryNames: '[name]-[hash]',
   chunkNames: 'chunks/[name]-[hash]',
   assetNames: 'assets/[name]-[hash]',

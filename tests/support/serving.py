@@ -15,9 +15,9 @@ PROTOCOL = "graphql-transport-ws"
 
 
 @asynccontextmanager
-async def serving(app: ASGIApp) -> AsyncIterator[str]:
-    """Serve on a free port and yield the address; ends as on SIGTERM."""
-    config = uvicorn.Config(app, port=0, log_config=None, ws_per_message_deflate=False)
+async def serving(app: ASGIApp, host: str = "127.0.0.1") -> AsyncIterator[str]:
+    """Serve on a free port and yield the loopback address; ends as on SIGTERM."""
+    config = uvicorn.Config(app, host=host, port=0, log_config=None, ws_per_message_deflate=False)
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve())
     while not server.started:

@@ -1,50 +1,59 @@
 import { getOperationAST, parse } from 'graphql';
-import { createClient } from 'graphql-ws';
 
-/** Queries and mutations go over HTTP, subscriptions over a websocket, with the same headers. */
-export function createFetcher(path) {
-  return (params, options) => {
-    const headers = options?.headers ?? {};
-    return isSubscription(params, options?.documentAST)
-      ? subscribe(path, params, headers)
-      : post(path, params, headers);
+import { failure } from './failure.js';
+import { subscription } from './subscription.js';
+
+/**
+ * Queries and mutations go over HTTP, subscriptions over a websocket, with the same headers: those
+ * of the editor, or the first ones for the schema, which is read before the editor is there.
+ */
+export function createFetcher(path, firstHeaders) {
+  return (params, options = {}) => {
+    const given = 'headers' in options ? options.headers : firstHeaders;
+    let headers;
+    try {
+      // As HTTP has it: names know no case, and some values can't be.
+      headers = Object.fromEntries(new Headers(given ?? {}));
+    } catch (error) {
+      return failure(`These headers can't be sent: ${error.message}`);
+    }
+    const operation = operationIn(params);
+    // For a moment GraphiQL names an operation of the tab that was in front before.
+    const asked = { ...params, operationName: operation?.name?.value ?? params.operationName };
+    return operation?.operation === 'subscription'
+      ? subscription(path, asked, headers)
+      : post(path, asked, headers);
   };
 }
 
-function isSubscription({ query, operationName }, document) {
-  const operation = getOperationAST(document ?? parse(query), operationName);
-  return operation?.operation === 'subscription';
-}
-
-async function post(path, params, headers) {
-  const response = await fetch(path, {
-    method: 'POST',
-    headers: {
-      accept: 'application/graphql-response+json, application/json;q=0.9',
-      'content-type': 'application/json',
-      ...headers,
-    },
-    body: JSON.stringify(params),
-  });
-  return response.json();
-}
-
-/** One socket a subscription: a token changed in the headers counts from the next one on. */
-async function* subscribe(path, params, headers) {
-  const url = new URL(path, window.location.href);
-  url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
-  const client = createClient({ url: url.href, connectionParams: headers, retryAttempts: 0 });
+function operationIn({ query, operationName }) {
   try {
-    yield* client.iterate(params);
-  } catch (error) {
-    throw error instanceof CloseEvent ? new Error(reason(error)) : error;
-  } finally {
-    await client.dispose();
+    const document = parse(query);
+    return getOperationAST(document, operationName) ?? getOperationAST(document);
+  } catch {
+    // The API says better what is wrong with it.
+    return null;
   }
 }
 
-function reason({ code, reason: given }) {
-  return code === 4403
-    ? 'The token is missing or not good (4403): put one into the headers.'
-    : `The websocket was closed: ${code} ${given}`;
+async function post(path, params, headers) {
+  let response;
+  try {
+    response = await fetch(path, {
+      method: 'POST',
+      headers: {
+        accept: 'application/graphql-response+json, application/json;q=0.9',
+        'content-type': 'application/json',
+        ...headers,
+      },
+      body: JSON.stringify(params),
+    });
+  } catch (error) {
+    return failure(`The API does not answer: does it still run? (${error.message})`);
+  }
+  try {
+    return await response.json();
+  } catch {
+    return failure(`This is no answer of the API's: ${response.status} ${response.statusText}`);
+  }
 }
