@@ -1,12 +1,15 @@
 """What integration tests share: a connection to Ray, sessions, rooms, and an index of packages."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
+from ops.engine import Engine
 from ops.layout import Layout
+from ops.stop import remove_containers
 from tests.support.stack import DEFAULT_DATA_DIR, Stack
 
 # Ray reads how to authenticate when it is imported, which collecting the tests does.
@@ -28,6 +31,8 @@ from tests.support.sessions import Desk, Lab, sibling
 @pytest.fixture(scope="session")
 async def executor(stack: Stack) -> AsyncIterator[RayExecutor]:
     """The executor as the services have it, connected to the stack's Ray."""
+    # What an earlier run left that was cut short: no API knows this instance.
+    await asyncio.to_thread(remove_containers, Engine(), sibling(stack))
     settings = ClusterSettings(
         address=stack.state("ray")["address"],
         instance=sibling(stack),
