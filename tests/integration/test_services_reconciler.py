@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from typing import Literal
 
 import pytest
 from sqlmodel import col, update
@@ -151,18 +152,27 @@ async def test_what_still_runs_of_a_stopped_sandbox_is_ended(room: Room) -> None
     assert (row.status, row.operation_id) == ("STOPPED", None)
 
 
+class Gate(asyncio.Event):
+    """Tells who holds it shut that somebody has come to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reached = asyncio.Event()
+
+    async def wait(self) -> Literal[True]:
+        """Wait until it is opened."""
+        self.reached.set()
+        return await super().wait()
+
+
 async def half_begun(room: Room, sandbox: Sandbox, verb: str, method: str) -> asyncio.Event:
     """Begin an operation that goes no further, as where its process died, before the event."""
-    gate = room.executor.gates[method] = asyncio.Event()
+    gate = room.executor.gates[method] = Gate()
     call = getattr(room.services.sandboxes, verb)(room.viewer, str(sandbox.id))
     task = asyncio.create_task(call)
     task.add_done_callback(lambda done: done.exception())
-
-    async def begun() -> bool:
-        row = await room.row(sandbox)
-        return row is not None and row.operation_id is not None
-
-    await until(begun)
+    async with asyncio.timeout(20):
+        await gate.reached.wait()
     await room.age_operation(sandbox)
     del room.executor.gates[method]  # for all who come later
     return gate
