@@ -1,12 +1,15 @@
 """What a user's sandboxes can import."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from uuid import UUID
 
+from sqlalchemy import ARRAY, Uuid, any_, literal
 from sqlmodel import col, select
 
 from db.sessions import TenantSession
 from db.tables import PackageRow
+
+type NameAndVersion = tuple[str, str]
 
 
 class PackageRepository:
@@ -15,11 +18,16 @@ class PackageRepository:
     def __init__(self, session: TenantSession) -> None:
         self._session = session
 
-    async def list(self, sandbox_id: UUID) -> Sequence[PackageRow]:
-        """Return a sandbox's packages by name."""
+    async def lists(self, sandbox_ids: Collection[UUID]) -> Mapping[UUID, Sequence[NameAndVersion]]:
+        """Return each sandbox's packages by name, none where it has none."""
+        wanted = literal(list(sandbox_ids), ARRAY(Uuid()))
+        name = col(PackageRow.name)
         found = await self._session.exec(
-            select(PackageRow)
-            .where(col(PackageRow.sandbox_id) == sandbox_id)
-            .order_by(col(PackageRow.name))
+            select(col(PackageRow.sandbox_id), name, col(PackageRow.version))
+            .where(col(PackageRow.sandbox_id) == any_(wanted))
+            .order_by(name)
         )
-        return found.all()
+        lists: dict[UUID, list[NameAndVersion]] = {each: [] for each in sandbox_ids}
+        for sandbox_id, *pair in found:
+            lists[sandbox_id].append((pair[0], pair[1]))
+        return lists
