@@ -3,13 +3,19 @@
 from collections.abc import Collection, Mapping, Sequence
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Uuid, any_, literal
 from sqlmodel import col, select
 
+from db.repositories.parameters import among
 from db.sessions import TenantSession
 from db.tables import PackageRow
 
 type NameAndVersion = tuple[str, str]
+
+LISTS = (
+    select(col(PackageRow.sandbox_id), col(PackageRow.name), col(PackageRow.version))
+    .where(among(col(PackageRow.sandbox_id)))
+    .order_by(col(PackageRow.name))
+)
 
 
 class PackageRepository:
@@ -20,14 +26,8 @@ class PackageRepository:
 
     async def lists(self, sandbox_ids: Collection[UUID]) -> Mapping[UUID, Sequence[NameAndVersion]]:
         """Return each sandbox's packages by name, none where it has none."""
-        wanted = literal(list(sandbox_ids), ARRAY(Uuid()))
-        name = col(PackageRow.name)
-        found = await self._session.exec(
-            select(col(PackageRow.sandbox_id), name, col(PackageRow.version))
-            .where(col(PackageRow.sandbox_id) == any_(wanted))
-            .order_by(name)
-        )
+        found = await self._session.exec(LISTS, params={"ids": list(sandbox_ids)})
         lists: dict[UUID, list[NameAndVersion]] = {each: [] for each in sandbox_ids}
-        for sandbox_id, *pair in found:
-            lists[sandbox_id].append((pair[0], pair[1]))
+        for sandbox_id, name, version in found:
+            lists[sandbox_id].append((name, version))
         return lists
