@@ -8,6 +8,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
+from uuid import uuid4
 
 import docker
 import ray
@@ -24,6 +25,7 @@ from bench.figures import Figure, figure, first_outputs, ratios
 from bench.floods import many_readers, one_reader
 from bench.graphql import bare_subscription, executing, opened, sandbox_of
 from bench.processes import actor_of
+from bench.queries import queries
 from bench.servers import served
 from bench.streams import cold_start, flushed
 from bench.turns import OURS, Subject, SubjectError, in_turn
@@ -57,6 +59,8 @@ class Results:
 
     figures: list[Figure] = field(default_factory=list)
     streams: dict[str, dict[str, object]] = field(default_factory=dict)
+    queries: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
+    """By document and layer."""
     versions: dict[str, str] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
     """Why a subject has no figures."""
@@ -79,6 +83,7 @@ class Results:
             "figures": [one.to_json() for one in self.figures],
             "ratios": self.ratios,
             **self.streams,
+            "queries": self.queries,
             "versions": self.versions,
             "missing": self.missing,
         }
@@ -184,14 +189,29 @@ async def measure(settings: Settings) -> Results:
         _cluster(settings),
         _engine() as client,
         served("main:app", "/ready") as (url, api),
-        served("bench.bare:app", "/graphql?query={nothing}") as (bare, _),
     ):
         bench = Bench(settings, client, url, api)
-        await bench.cold()
-        await bench.first_output(bare)
+        with served("bench.bare:app", "/graphql?query={nothing}") as (bare, _):
+            await bench.cold()
+            await bench.first_output(bare)
         await bench.output()
         await bench.crowds()
+        bench.results.queries = await _queries(settings, url, api)
         return bench.results
+
+
+async def measure_queries(settings: Settings) -> Results:
+    """Measure queries alone."""
+    with served("main:app", "/ready") as (url, api):
+        return Results(queries=await _queries(settings, url, api))
+
+
+async def _queries(
+    settings: Settings, url: str, api: int
+) -> dict[str, dict[str, dict[str, float]]]:
+    token = development_token(settings, uuid4(), HOUR_SECONDS)
+    with served("bench.layers:create", "/plain?query={__typename}", "--factory") as layers:
+        return await queries(layers, (url, api), token)
 
 
 @contextmanager

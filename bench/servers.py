@@ -20,13 +20,16 @@ FLAGS = (
     "--log-level=warning",
 )
 READY_SECONDS = 60.0
+REST_SECONDS = 60
+"""How long a connection may rest between two turns; uvicorn's default is 5."""
 
 
 @contextmanager
-def served(application: str, ready_path: str) -> Iterator[tuple[str, int]]:
+def served(application: str, ready_path: str, *flags: str) -> Iterator[tuple[str, int]]:
     """Serve an application; yield its websocket's address and the process's id."""
     port = _free_port()
-    command = [sys.executable, "-m", "uvicorn", application, f"--port={port}", *FLAGS]
+    place = (f"--port={port}", f"--timeout-keep-alive={REST_SECONDS}")
+    command = [sys.executable, "-m", "uvicorn", application, *place, *FLAGS, *flags]
     # One user asks as fast as the server answers, which is what is measured.
     rates = {"OPERATIONS_PER_SECOND": "100000", "OPERATIONS_BURST": "100000"}
     environment = os.environ | rates | {"API_PORT": str(port), "LOG_LEVEL": "WARNING"}

@@ -3,8 +3,9 @@
 `large` says how often the operation shows what is large of an execution; 0 is never.
 """
 
-from resolvers.context import Context, read_budget
+from resolvers.context import Context
 from resolvers.loaders import PageWanted
+from resolvers.operation import operation
 from resolvers.streams import OpenedStream
 from services.entities import (
     CodeToRun,
@@ -19,34 +20,34 @@ from services.errors import ServiceError
 
 async def get(context: Context, execution_id: str, *, large: int) -> ExecutionOutline | None:
     """Resolve `Query.execution`, whole where anything large is asked for."""
-    service, budget = context.services.executions, read_budget.get().share(large)
+    service, budget = context.services.executions, operation.get().budget.share(large)
     if large:
         return await service.get(context.viewer, execution_id, budget)
     return await service.outline(context.viewer, execution_id, budget)
 
 
 async def page(
-    context: Context, sandbox: Sandbox, first: int, after: str | None, *, large: int
+    sandbox: Sandbox, first: int, after: str | None, *, large: int
 ) -> Page[ExecutionOutline]:
     """Resolve the items of `Sandbox.executions`, of many sandboxes at once.
 
     They are whole where anything large is asked for.
     """
-    wanted = PageWanted(first, after, large, read_budget.get())
-    found = await context.page_loader.load((sandbox.id, wanted))
+    wanted = PageWanted(first, after, large)
+    found = await operation.get().pages.load((sandbox.id, wanted))
     if isinstance(found, ServiceError):
         raise found
     return found
 
 
-async def count(context: Context, sandbox: Sandbox) -> int:
+async def count(sandbox: Sandbox) -> int:
     """Resolve `ExecutionConnection.totalCount`, of many sandboxes at once."""
-    return await context.count_loader.load(sandbox.id)
+    return await operation.get().counts.load(sandbox.id)
 
 
 async def run(context: Context, code: CodeToRun, *, large: int) -> Execution:
     """Resolve `Mutation.executeCode`."""
-    budget = read_budget.get().share(large)
+    budget = operation.get().budget.share(large)
     return await context.services.executions.run(context.viewer, code, budget)
 
 
@@ -63,7 +64,7 @@ async def follow(context: Context, execution_id: str, after: int) -> OpenedStrea
 
 async def interrupt(context: Context, execution_id: str, *, large: int) -> Execution:
     """Resolve `Mutation.interruptExecution`."""
-    budget = read_budget.get().share(large)
+    budget = operation.get().budget.share(large)
     return await context.services.executions.interrupt(context.viewer, execution_id, budget)
 
 
@@ -71,7 +72,7 @@ async def provide_input(
     context: Context, execution_id: str, input_seq: int, text: str, *, large: int
 ) -> Execution:
     """Resolve `Mutation.provideInput`."""
-    budget = read_budget.get().share(large)
+    budget = operation.get().budget.share(large)
     return await context.services.executions.provide_input(
         context.viewer, execution_id, input_seq, text, budget
     )

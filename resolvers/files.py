@@ -3,33 +3,34 @@
 from collections.abc import Sequence
 
 from resolvers.context import Context
-from resolvers.sandboxes import load
-from services.entities import FileEntry, Sandbox, SandboxId, UploadAddress
+from resolvers.operation import operation
+from services.entities import FileEntry, Sandbox, UploadAddress
 
 
 async def list_files(
     context: Context, sandbox: Sandbox, path: str, first: int, after: str | None
 ) -> Sequence[FileEntry]:
     """Resolve `Sandbox.files`."""
-    return await context.services.files.list(context.viewer, sandbox, path, first, after)
+    async with operation.get().turns.take():
+        return await context.services.files.list(context.viewer, sandbox, path, first, after)
 
 
 async def get(context: Context, sandbox: Sandbox, path: str) -> FileEntry | None:
     """Resolve `Sandbox.file`."""
-    return await context.services.files.get(context.viewer, sandbox, path)
+    async with operation.get().turns.take():
+        return await context.services.files.get(context.viewer, sandbox, path)
 
 
-async def content(context: Context, sandbox_id: SandboxId, path: str) -> bytes | None:
+async def content(context: Context, sandbox: Sandbox, path: str) -> bytes | None:
     """Resolve `File.content`."""
-    sandbox = await load(context, sandbox_id)
-    return await context.services.files.content(context.viewer, sandbox, path)
+    async with operation.get().turns.take():
+        return await context.services.files.content(context.viewer, sandbox, path)
 
 
 async def download_url(
-    context: Context, sandbox_id: SandboxId, path: str, expires_in_seconds: int
+    context: Context, sandbox: Sandbox, path: str, expires_in_seconds: int
 ) -> str:
     """Resolve `File.downloadUrl`."""
-    sandbox = await load(context, sandbox_id)
     return await context.services.files.download_url(
         context.viewer, sandbox, path, expires_in_seconds
     )

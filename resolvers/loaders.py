@@ -1,4 +1,4 @@
-"""What many fields of one step of an operation ask for, asked for at once."""
+"""Pages of executions that many fields of one step of an operation ask for, read at once."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -18,15 +18,16 @@ class PageWanted:
     after: str | None
     large: int
     """How often what is large of each execution is shown; 0 is never."""
-    budget: ReadBudget
-    """The operation's: a websocket's operations share the loader, and nothing else."""
 
 
 type Found = Page[ExecutionOutline] | ServiceError
 
 
 async def load_pages(
-    pages: ExecutionPages, viewer: Viewer, keys: Sequence[tuple[SandboxId, PageWanted]]
+    pages: ExecutionPages,
+    viewer: Viewer,
+    keys: Sequence[tuple[SandboxId, PageWanted]],
+    budget: ReadBudget,
 ) -> list[Found]:
     """Return a page for each key, or what it is refused by."""
     alike: defaultdict[PageWanted, list[int]] = defaultdict(list)
@@ -35,14 +36,18 @@ async def load_pages(
     found: dict[int, Found] = {}
     for wanted, places in alike.items():
         ids = [keys[place][0] for place in places]
-        found.update(zip(places, await _read(pages, viewer, ids, wanted), strict=True))
+        read = await _read(pages, viewer, ids, wanted, budget.share(wanted.large))
+        found.update(zip(places, read, strict=True))
     return [found[place] for place in range(len(keys))]
 
 
 async def _read(
-    pages: ExecutionPages, viewer: Viewer, ids: Sequence[SandboxId], wanted: PageWanted
+    pages: ExecutionPages,
+    viewer: Viewer,
+    ids: Sequence[SandboxId],
+    wanted: PageWanted,
+    budget: ReadBudget,
 ) -> Sequence[Found]:
-    budget = wanted.budget.share(wanted.large)
     read = pages.whole if wanted.large else pages.outlines
     try:
         return await read(viewer, ids, wanted.first, wanted.after, budget)

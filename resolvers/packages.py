@@ -2,19 +2,20 @@
 
 from collections.abc import Sequence
 
-from resolvers.context import Context, read_budget
+from resolvers.context import Context
+from resolvers.operation import operation
 from resolvers.streams import OpenedStream
 from services.entities import ExecutionUpdate, Installed, Package, PackagesToInstall, Sandbox
 
 
-async def list_packages(context: Context, sandbox: Sandbox) -> Sequence[Package]:
-    """Resolve `Sandbox.packages`."""
-    return await context.services.packages.list(context.viewer, sandbox.id)
+async def list_packages(sandbox: Sandbox) -> Sequence[Package]:
+    """Resolve `Sandbox.packages`, of many sandboxes at once."""
+    return await operation.get().packages.load(sandbox)
 
 
 async def install(context: Context, packages: PackagesToInstall, *, large: int) -> Installed:
     """Resolve `Mutation.installPackages`."""
-    budget = read_budget.get().share(large)
+    budget = operation.get().budget.share(large)
     return await context.services.packages.install(context.viewer, packages, budget)
 
 

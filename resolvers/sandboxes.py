@@ -1,6 +1,7 @@
 """Fields that read and change sandboxes."""
 
 from resolvers.context import Context
+from resolvers.operation import operation
 from resolvers.streams import OpenedStream
 from services.entities import (
     NewSandbox,
@@ -20,9 +21,9 @@ async def get(context: Context, sandbox_id: str) -> Sandbox | None:
     return await context.services.sandboxes.get(context.viewer, sandbox_id)
 
 
-async def load(context: Context, sandbox_id: SandboxId) -> Sandbox:
+async def load(sandbox_id: SandboxId) -> Sandbox:
     """Resolve `Execution.sandbox`, many at once; it may have been deleted just now."""
-    found = await context.sandbox_loader.load(sandbox_id)
+    found = await operation.get().sandboxes.load(sandbox_id)
     if found is None:
         raise NotFoundError("There is no such sandbox.")
     return found
@@ -40,9 +41,9 @@ async def count(context: Context, wanted: SandboxFilter) -> int:
     return await context.services.sandboxes.count(context.viewer, wanted)
 
 
-async def stats(context: Context, sandbox: Sandbox) -> SandboxStats | None:
-    """Resolve `Sandbox.stats`."""
-    return await context.services.sandboxes.stats(context.viewer, sandbox)
+async def stats(sandbox: Sandbox) -> SandboxStats | None:
+    """Resolve `Sandbox.stats`, of many sandboxes at once."""
+    return await operation.get().stats.load(sandbox)
 
 
 async def create(context: Context, new: NewSandbox) -> Sandbox:

@@ -21,12 +21,11 @@ from strawberry.extensions import SchemaExtension
 from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
 from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 
-from resolvers.context import read_budget
+from resolvers.operation import Operation, operation
 from schema.answer_budget import AnswerBudget, answer_budget
 from schema.costs import connections_of, excess
 from schema.measures import SizeLimits
 from services.errors import ErrorCode
-from services.read_budget import ReadBudget
 
 MAX_DOCUMENTS = 512
 MAX_TOKENS = 2_500
@@ -91,9 +90,9 @@ class DocumentCache(SchemaExtension):
 
     def on_parse(self) -> Iterator[None]:
         """Parse, unless it has been done; here every operation begins."""
-        read_budget.set(ReadBudget())
-        answer_budget.set(AnswerBudget())
         context = self.execution_context
+        operation.set(Operation(context.context))
+        answer_budget.set(AnswerBudget())
         context.parse_options["max_tokens"] = MAX_TOKENS
         # What does not parse is parsed again by Strawberry, which knows how to say so.
         with suppress(GraphQLSyntaxError):

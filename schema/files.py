@@ -9,6 +9,7 @@ from typing import Self
 import strawberry
 
 from resolvers import files as resolve
+from resolvers import sandboxes as resolve_sandboxes
 from schema.answer_budget import answer_budget
 from schema.enums import FileKind
 from schema.info import Info
@@ -62,8 +63,10 @@ class File:
     )
     async def content(self, info: Info) -> Base64 | None:
         """Read the bytes."""
+        # Before its turn comes: those of many files are loaded at once.
+        sandbox = await resolve_sandboxes.load(self.sandbox_id)
         async with answer_budget.get().read():
-            data = await resolve.content(info.context, self.sandbox_id, self.path)
+            data = await resolve.content(info.context, sandbox, self.path)
         return None if data is None else Base64(data)
 
     @strawberry.field(
@@ -71,6 +74,5 @@ class File:
     )
     async def download_url(self, info: Info, expires_in_seconds: int = 300) -> str:
         """Sign an address."""
-        return await resolve.download_url(
-            info.context, self.sandbox_id, self.path, expires_in_seconds
-        )
+        sandbox = await resolve_sandboxes.load(self.sandbox_id)
+        return await resolve.download_url(info.context, sandbox, self.path, expires_in_seconds)

@@ -112,9 +112,9 @@ class Execution(Node):
         return self.entity
 
     @strawberry.field
-    async def sandbox(self, info: Info) -> "Sandbox":
+    async def sandbox(self) -> "Sandbox":
         """Load where it runs."""
-        return Sandbox.of(await resolve_sandboxes.load(info.context, self.entity.sandbox_id))
+        return Sandbox.of(await resolve_sandboxes.load(self.entity.sandbox_id))
 
 
 @strawberry.type
@@ -168,9 +168,9 @@ class Sandbox(Node):
         return SandboxLimits.of(self.entity.limits)
 
     @strawberry.field(description="Null unless RUNNING.")
-    async def stats(self, info: Info) -> SandboxStats | None:
+    async def stats(self) -> SandboxStats | None:
         """Measure it."""
-        stats = await resolve_sandboxes.stats(info.context, self.entity)
+        stats = await resolve_sandboxes.stats(self.entity)
         return None if stats is None else SandboxStats.of(stats)
 
     @strawberry.field(description="Newest first. `first` is at most 100.")
@@ -181,19 +181,18 @@ class Sandbox(Node):
         check_page(first, given(after))
         load = partial(
             resolve_executions.page,
-            info.context,
             self.entity,
             first,
             given(after),
             large=large_copies(info, *PAGE),
         )
-        count = partial(resolve_executions.count, info.context, self.entity)
+        count = partial(resolve_executions.count, self.entity)
         return Connection[Execution].of(load, Execution.of, count)
 
     @strawberry.field
-    async def packages(self, info: Info) -> list[Package]:
+    async def packages(self) -> list[Package]:
         """List what is installed."""
-        found = await resolve_packages.list_packages(info.context, self.entity)
+        found = await resolve_packages.list_packages(self.entity)
         return [Package.of(package) for package in found]
 
     @strawberry.field(

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import strawberry
 
 from resolvers import executions, packages, sandboxes
-from resolvers.context import read_budget
+from resolvers.operation import operation
 from schema import inputs
 from schema.changes import SandboxChange
 from schema.events import ExecutionEvent, event_of
@@ -67,5 +67,5 @@ class Subscription:
 
 
 def _shown(change: entities.SandboxChange) -> SandboxChange:
-    read_budget.get().renew()
+    operation.get().budget.renew()
     return SandboxChange.of(change)

@@ -12,6 +12,7 @@ import jwt
 from services.entities import UserId, Viewer
 from services.errors import ForbiddenError, UnauthenticatedError
 from services.executor.messages import JSON
+from services.known_tokens import KnownToken, KnownTokens
 from services.limits import MAX_TOKEN_BYTES
 from services.signing_keys import SigningKeys
 
@@ -29,13 +30,16 @@ class _Trusted:
     key: Any
     """Bytes or one of `cryptography`'s public keys, as PyJWT takes them."""
     algorithm: str
+    key_id: str | None = None
+    """None for the shared secret."""
 
 
 class TokenVerifier:
     """Verifies tokens under a shared secret, a provider's public keys, or either.
 
     What is wrong with a token is not told apart: whoever guesses learns nothing. `issuer`,
-    where it is given, is the only one whose tokens count.
+    where it is given, is the only one whose tokens count. A token is verified once under each
+    key; its expiry, and whether the key still counts, are looked at each time.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class TokenVerifier:
         self._secret = _Trusted(secret, SHARED_SECRET_ALGORITHM) if secret else None
         self._keys = keys
         self._issuer = issuer
+        self._known = KnownTokens()
 
     async def verify(self, token: str) -> Viewer:
         """Return the user of a good token.
@@ -60,12 +65,30 @@ class TokenVerifier:
         # Characters bound the bytes from below, and a good token is all ASCII.
         if len(token) > MAX_TOKEN_BYTES or not token.isascii():
             raise _refusal()
-        claims = _claims(token, await self._trusted(token))
+        known = self._known.get(token)
+        if known is not None and await self._still_counts(known):
+            if known.viewer.expires_at <= datetime.now(UTC):
+                self._known.forget(token)
+                raise _refusal()
+            return known.viewer
+        trusted = await self._trusted(token)
+        viewer = self._viewer(_claims(token, trusted))
+        self._known.put(token, KnownToken(viewer, trusted.key_id, trusted.key))
+        return viewer
+
+    def _viewer(self, claims: Mapping[str, JSON]) -> Viewer:
         if claims.get("role") == ANONYMOUS_ROLE:
             raise ForbiddenError("An anonymous key may not do this: sign in and send that token.")
         if self._issuer is not None and claims.get("iss") != self._issuer:
             raise _refusal()
         return _viewer(claims)
+
+    async def _still_counts(self, known: KnownToken) -> bool:
+        """Whether the key that a token was verified under is still the one of its name."""
+        if known.key_id is None or self._keys is None:
+            return True
+        key = await self._keys.find(known.key_id)
+        return key is not None and key.key is known.key
 
     async def _trusted(self, token: str) -> _Trusted:
         """Choose the key. The header says which, and no more: each key has one algorithm."""
@@ -83,7 +106,7 @@ class TokenVerifier:
         key = await self._keys.find(key_id)
         if key is None:
             raise _refusal()
-        return _Trusted(key.key, key.algorithm)
+        return _Trusted(key.key, key.algorithm, key_id)
 
 
 def _claims(token: str, trusted: _Trusted) -> Mapping[str, JSON]:

@@ -1,7 +1,7 @@
 """Packages: what a sandbox can import, and installing more."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
 
@@ -16,8 +16,8 @@ from services.entities import (
     Installed,
     Package,
     PackagesToInstall,
+    Sandbox,
     SandboxId,
-    SandboxStatus,
     Viewer,
 )
 from services.errors import ServiceUnavailableError
@@ -28,6 +28,8 @@ from services.executor.messages import Finished, InstalledPackage
 from services.ledger import Ledger, pairs_of
 from services.read_budget import ReadBudget
 from services.runner import Runner
+from services.sandbox_rows import is_running
+from services.session_turns import SessionTurns
 from services.submitter import Order
 from services.transactions import Transactions
 
@@ -52,11 +54,23 @@ class PackageService:
         """Return what a sandbox can import, by name: from its session while it runs."""
         async with self._transactions.of(viewer) as session:
             row = await SandboxRepository(session).get(sandbox_id)
-            known = await PackageRepository(session).list(sandbox_id)
-        packages = None if row is None else await self._live(row)
-        if packages is None:
-            return [Package(each.name, each.version) for each in known]
-        return [Package(*pair) for pair in pairs_of(packages)]
+            known = await PackageRepository(session).lists([sandbox_id])
+        live = None if row is None else await self._live(row)
+        return _shown(known[sandbox_id] if live is None else pairs_of(live))
+
+    async def lists(
+        self, viewer: Viewer, sandboxes: Sequence[Sandbox], turns: SessionTurns
+    ) -> Mapping[SandboxId, Sequence[Package] | BaseException]:
+        """Do what `list` does for many sandboxes of the viewer's, in one statement.
+
+        A session that does not answer costs the others nothing: the record is shown of it.
+        """
+        mine = {each.id: each for each in sandboxes if each.owner_id == viewer.id}
+        async with self._transactions.of(viewer) as session:
+            known = await PackageRepository(session).lists(mine.keys())
+        running = {each.id: each for each in mine.values() if is_running(each)}
+        live = await turns.each(running, self._live)
+        return {each: _best(live.get(each), known[each]) for each in mine}
 
     async def install(
         self, viewer: Viewer, wanted: PackagesToInstall, budget: ReadBudget
@@ -94,16 +108,29 @@ class PackageService:
         except ServiceUnavailableError:
             _log.warning("packages not settled", sandbox=str(sandbox_id))  # the recorder will
 
-    async def _live(self, row: SandboxRow) -> Sequence[InstalledPackage] | None:
+    async def _live(self, sandbox: Sandbox | SandboxRow) -> Sequence[InstalledPackage] | None:
         """Ask the session; None where there is none, or where it does not answer."""
-        if row.status != SandboxStatus.RUNNING or row.session_id is None:
+        if not is_running(sandbox) or sandbox.session_id is None:
             return None
         try:
             async with asyncio.timeout(LIVE_SECONDS):
-                state = await self._executor.state(row.session_id)
+                state = await self._executor.state(sandbox.session_id)
         except (ExecutorError, TimeoutError):
             return None
         return state.packages
+
+
+def _best(
+    live: Sequence[InstalledPackage] | BaseException | None, known: Sequence[tuple[str, str]]
+) -> Sequence[Package] | BaseException:
+    """Choose what a session says, or the record where it has not said, or not had its turn."""
+    if live is None or isinstance(live, ServiceUnavailableError):
+        return _shown(known)
+    return live if isinstance(live, BaseException) else _shown(pairs_of(live))
+
+
+def _shown(pairs: Sequence[tuple[str, str]]) -> Sequence[Package]:
+    return [Package(name, version) for name, version in pairs]
 
 
 def _order(wanted: PackagesToInstall) -> Order:

@@ -36,6 +36,11 @@ async def need_running(transactions: Transactions, viewer: Viewer, sandbox_id: s
     return row
 
 
+def is_running(sandbox: Sandbox | SandboxRow) -> bool:
+    """Whether there is a session to ask."""
+    return sandbox.status == SandboxStatus.RUNNING and sandbox.session_id is not None
+
+
 def require_running(status: SandboxStatus) -> None:
     """Raise `ConflictError` unless RUNNING."""
     if status is not SandboxStatus.RUNNING:

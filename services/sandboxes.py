@@ -1,8 +1,10 @@
 """Sandboxes: make, list, change, move through their life, and watch."""
 
-from collections.abc import AsyncGenerator, Collection, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
+from functools import partial
 
 from db.repositories.operations import SandboxFields
 from db.repositories.sandboxes import SandboxConditions, SandboxRepository
@@ -27,7 +29,7 @@ from services.entities import (
     ViewerLimits,
     ViewerUsage,
 )
-from services.errors import NotFoundError
+from services.errors import NotFoundError, ServiceUnavailableError
 from services.executor.errors import ExecutorError, SessionGoneError
 from services.executor.interface import Executor
 from services.lifecycle import Lifecycle
@@ -42,10 +44,15 @@ from services.sandbox_checks import (
     check_metadata,
     check_name,
 )
-from services.sandbox_rows import NO_SANDBOX, entities_of, require_owner
+from services.sandbox_rows import NO_SANDBOX, entities_of, is_running, require_owner
+from services.session_turns import SessionTurns
 from services.settings import ServiceSettings, TimeSettings
 from services.transactions import Transactions
 from services.translate import from_executor
+
+STATS_SECONDS = 10.0
+"""How long a session may take to measure itself: its disk alone may take five."""
+SILENT = "The sandbox did not say in time how it is: try again."
 
 
 class SandboxService:
@@ -166,12 +173,22 @@ class SandboxService:
         if sandbox.status is not SandboxStatus.RUNNING or sandbox.session_id is None:
             return None
         try:
-            return stats_of(await self._executor.stats(sandbox.session_id))
+            async with asyncio.timeout(STATS_SECONDS):
+                return stats_of(await self._executor.stats(sandbox.session_id))
         except SessionGoneError:
             await self._losses.session_gone(sandbox.session_id)
             return None
         except ExecutorError as error:
             raise from_executor(error) from error
+        except TimeoutError as error:
+            raise ServiceUnavailableError(SILENT) from error
+
+    async def stats_of_many(
+        self, viewer: Viewer, sandboxes: Sequence[Sandbox], turns: SessionTurns
+    ) -> Mapping[SandboxId, SandboxStats | BaseException | None]:
+        """Measure each once; what `stats` raises of one stands in its place."""
+        running = {each.id: each for each in sandboxes if is_running(each)}
+        return await turns.each(running, partial(self.stats, viewer))
 
     async def limits(self, viewer: Viewer) -> ViewerLimits:  # noqa: ARG002 # as all are asked
         """Return how much the viewer may have: the same for everybody."""

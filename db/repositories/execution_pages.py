@@ -1,27 +1,26 @@
 """Pages of executions, of many sandboxes in one statement."""
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import cache
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import (
-    ARRAY,
-    ColumnElement,
-    TableValuedAlias,
-    Uuid,
-    func,
-    literal,
-    true,
-    tuple_,
-)
+from sqlalchemy import ColumnElement, TableValuedAlias, func, true
 from sqlalchemy.orm import aliased
 from sqlmodel import col, select
+from sqlmodel.sql.expression import Select, SelectOfScalar
 
 from db.repositories.executions import PageSize, columns, large_bytes
+from db.repositories.parameters import IDS, MOST, among, is_older, newest_first, of_page
 from db.repositories.slices import Position, Slice
 from db.sessions import TenantSession
 from db.tables import ExecutionRow
 
-NEWEST_FIRST = (col(ExecutionRow.created_at).desc(), col(ExecutionRow.id).desc())
+COUNTS = (
+    select(col(ExecutionRow.sandbox_id), func.count())
+    .where(among(col(ExecutionRow.sandbox_id)))
+    .group_by(col(ExecutionRow.sandbox_id))
+)
 
 
 class ExecutionPageRepository:
@@ -43,20 +42,9 @@ class ExecutionPageRepository:
         Without `large` the rows lack code, output and results (each may be megabytes), and
         raise where one is asked for.
         """
-        wanted = _table_of(sandbox_ids)
-        page = (
-            select(ExecutionRow)
-            .where(*_older(wanted, after))
-            .order_by(*NEWEST_FIRST)
-            .limit(first + 1)
-            .lateral("page")
-        )
-        row = aliased(ExecutionRow, page)
         found = await self._session.exec(
-            select(row)
-            .select_from(wanted.join(page, true()))
-            .order_by(col(row.created_at).desc(), col(row.id).desc())
-            .options(*columns(row, large=large))
+            _pages(after=after is not None, large=large),
+            params=of_page(first + 1, after, ids=list(sandbox_ids)),
         )
         rows: dict[UUID, list[ExecutionRow]] = {each: [] for each in sandbox_ids}
         for each in found:
@@ -67,18 +55,9 @@ class ExecutionPageRepository:
         self, sandbox_ids: Collection[UUID], first: int, after: Position | None = None
     ) -> Mapping[UUID, PageSize]:
         """Measure what `pages` would return, without reading it: Postgres keeps the lengths."""
-        wanted = _table_of(sandbox_ids)
-        page = (
-            select(large_bytes().label("bytes"))
-            .where(*_older(wanted, after))
-            .order_by(*NEWEST_FIRST)
-            .limit(first)
-            .lateral("page")
-        )
         found = await self._session.exec(
-            select(wanted.c.id, func.count(), func.coalesce(func.sum(page.c.bytes), 0))
-            .select_from(wanted.join(page, true()))
-            .group_by(wanted.c.id)
+            _sizes(after=after is not None),
+            params=of_page(first, after, ids=list(sandbox_ids)),
         )
         sizes = {name: PageSize(number, size) for name, number, size in found}
         return {each: sizes.get(each, PageSize(0, 0)) for each in sandbox_ids}
@@ -86,23 +65,51 @@ class ExecutionPageRepository:
     async def counts(self, sandbox_ids: Collection[UUID]) -> Mapping[UUID, int]:
         """Count each sandbox's executions."""
         found: Sequence[tuple[UUID, int]] = (
-            await self._session.exec(
-                select(col(ExecutionRow.sandbox_id), func.count())
-                .where(col(ExecutionRow.sandbox_id).in_(sandbox_ids))
-                .group_by(col(ExecutionRow.sandbox_id))
-            )
+            await self._session.exec(COUNTS, params={"ids": list(sandbox_ids)})
         ).all()
         return dict.fromkeys(sandbox_ids, 0) | dict(found)
 
 
-def _table_of(sandbox_ids: Collection[UUID]) -> TableValuedAlias:
-    ids = literal(list(sandbox_ids), ARRAY(Uuid()))
-    return func.unnest(ids).table_valued("id", name="wanted").render_derived()
+@cache
+def _pages(*, after: bool, large: bool) -> SelectOfScalar[ExecutionRow]:
+    wanted = _wanted()
+    page = (
+        select(ExecutionRow)
+        .where(*_of_one(wanted, after=after))
+        .order_by(*newest_first(ExecutionRow))
+        .limit(MOST)
+        .lateral("page")
+    )
+    row = aliased(ExecutionRow, page)
+    return (
+        select(row)
+        .select_from(wanted.join(page, true()))
+        .order_by(*newest_first(row))
+        .options(*columns(row, large=large))
+    )
 
 
-def _older(wanted: TableValuedAlias, after: Position | None) -> list[ColumnElement[bool]]:
-    clauses: list[ColumnElement[bool]] = [col(ExecutionRow.sandbox_id) == wanted.c.id]
-    if after is not None:
-        age = tuple_(col(ExecutionRow.created_at), col(ExecutionRow.id))
-        clauses.append(age < tuple_(literal(after[0]), literal(after[1])))
-    return clauses
+@cache
+def _sizes(*, after: bool) -> Select[Any, int, Any]:
+    wanted = _wanted()
+    page = (
+        select(large_bytes().label("bytes"))
+        .where(*_of_one(wanted, after=after))
+        .order_by(*newest_first(ExecutionRow))
+        .limit(MOST)
+        .lateral("page")
+    )
+    return (
+        select(wanted.c.id, func.count(), func.coalesce(func.sum(page.c.bytes), 0))
+        .select_from(wanted.join(page, true()))
+        .group_by(wanted.c.id)
+    )
+
+
+def _wanted() -> TableValuedAlias:
+    return func.unnest(IDS).table_valued("id", name="wanted").render_derived()
+
+
+def _of_one(wanted: TableValuedAlias, *, after: bool) -> list[ColumnElement[bool]]:
+    one = col(ExecutionRow.sandbox_id) == wanted.c.id
+    return [one, is_older(ExecutionRow)] if after else [one]

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any, cast
 from uuid import UUID
 
@@ -10,13 +11,21 @@ from sqlalchemy import ColumnElement, func, literal
 from sqlalchemy.orm import defer
 from sqlalchemy.sql.base import ExecutableOption
 from sqlmodel import col, select
+from sqlmodel.sql.expression import SelectOfScalar
 
+from db.repositories.parameters import among, is_one
 from db.repositories.running import UnendedExecution
 from db.sessions import TenantCall, TenantSession
 from db.tables import SCHEMA, UNENDED_STATUSES, ExecutionRow
 
 # The hot path's only statement: see the function's migration.
 BEGIN = f"SELECT * FROM {SCHEMA}.begin_execution($1, $2, $3, $4, $5, $6, $7, $8, $9)"  # noqa: S608 # the schema's name is ours
+
+BUSY = (
+    select(col(ExecutionRow.sandbox_id))
+    .where(among(col(ExecutionRow.sandbox_id)), col(ExecutionRow.status).in_(UNENDED_STATUSES))
+    .distinct()
+)
 
 LARGE = ("code", "stdout", "stderr", "results")
 
@@ -98,11 +107,7 @@ class ExecutionRepository:
 
         Without `large` it lacks code, output and results, and raises where one is asked for.
         """
-        return await self._session.scalar(
-            select(ExecutionRow)
-            .where(col(ExecutionRow.id) == execution_id)
-            .options(*columns(ExecutionRow, large=large))
-        )
+        return await self._session.scalar(_one(large=large), params={"one": execution_id})
 
     async def get_many(self, ids: Collection[UUID]) -> Sequence[ExecutionRow]:
         """Return those that there are, in any order."""
@@ -138,15 +143,13 @@ class ExecutionRepository:
 
     async def busy_sandboxes(self, sandbox_ids: Collection[UUID]) -> frozenset[UUID]:
         """Return which of the sandboxes have something queued or running."""
-        found = await self._session.exec(
-            select(col(ExecutionRow.sandbox_id))
-            .where(
-                col(ExecutionRow.sandbox_id).in_(sandbox_ids),
-                col(ExecutionRow.status).in_(UNENDED_STATUSES),
-            )
-            .distinct()
-        )
-        return frozenset(found)
+        return frozenset(await self._session.exec(BUSY, params={"ids": list(sandbox_ids)}))
+
+
+@cache
+def _one(*, large: bool) -> SelectOfScalar[ExecutionRow]:
+    one = select(ExecutionRow).where(is_one(col(ExecutionRow.id)))
+    return one.options(*columns(ExecutionRow, large=large))
 
 
 def large_bytes() -> ColumnElement[int]:

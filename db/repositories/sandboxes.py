@@ -3,19 +3,29 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Unpack
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, literal, tuple_, update
+from sqlalchemy import ColumnElement, func, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
+from sqlmodel.sql.expression import SelectOfScalar
 
 from db.repositories.operations import OperationRepository, SandboxFields
+from db.repositories.parameters import MOST, among, is_older, is_one, newest_first, of_page
 from db.repositories.slices import Position, Slice
 from db.sessions import TenantSession
 from db.tables import UNENDED_STATUSES, ExecutionRow, SandboxRow
 
 RUNNING_STATUSES = ("STARTING", "RUNNING")
+ONE = select(SandboxRow).where(is_one(col(SandboxRow.id)))
+MANY = select(SandboxRow).where(among(col(SandboxRow.id)))
+USAGE = select(
+    select(func.count()).select_from(SandboxRow).scalar_subquery(),
+    select(func.count()).where(col(SandboxRow.status).in_(RUNNING_STATUSES)).scalar_subquery(),
+    select(func.count()).where(col(ExecutionRow.status).in_(UNENDED_STATUSES)).scalar_subquery(),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +71,11 @@ class SandboxRepository(OperationRepository[TenantSession]):
 
     async def get(self, sandbox_id: UUID) -> SandboxRow | None:
         """Return one, None where the user has none of this id."""
-        return await self._session.scalar(
-            select(SandboxRow).where(col(SandboxRow.id) == sandbox_id)
-        )
+        return await self._session.scalar(ONE, params={"one": sandbox_id})
 
     async def get_many(self, ids: Collection[UUID]) -> Sequence[SandboxRow]:
         """Return those that there are, in any order."""
-        found = await self._session.exec(select(SandboxRow).where(col(SandboxRow.id).in_(ids)))
+        found = await self._session.exec(MANY, params={"ids": list(ids)})
         return found.all()
 
     async def get_by_idempotency_key(self, key: str) -> SandboxRow | None:
@@ -80,15 +88,10 @@ class SandboxRepository(OperationRepository[TenantSession]):
         self, conditions: SandboxConditions, first: int, after: Position | None = None
     ) -> Slice[SandboxRow]:
         """Return the newest after a position."""
-        age = tuple_(col(SandboxRow.created_at), col(SandboxRow.id))
-        statement = select(SandboxRow).where(*_where(conditions))
-        if after is not None:
-            statement = statement.where(age < tuple_(literal(after[0]), literal(after[1])))
-        found = await self._session.exec(
-            statement.order_by(col(SandboxRow.created_at).desc(), col(SandboxRow.id).desc()).limit(
-                first + 1
-            )
-        )
+        statement = _page(after=after is not None)
+        if clauses := _where(conditions):
+            statement = statement.where(*clauses)
+        found = await self._session.exec(statement, params=of_page(first + 1, after))
         return Slice.of(found.all(), first)
 
     async def count(self, conditions: SandboxConditions) -> int:
@@ -98,14 +101,7 @@ class SandboxRepository(OperationRepository[TenantSession]):
 
     async def usage(self) -> Usage:
         """Count what the limits are about; it stays true in a serialized session."""
-        running = select(func.count()).where(col(SandboxRow.status).in_(RUNNING_STATUSES))
-        unended = select(func.count()).where(col(ExecutionRow.status).in_(UNENDED_STATUSES))
-        statement = select(
-            select(func.count()).select_from(SandboxRow).scalar_subquery(),
-            running.scalar_subquery(),
-            unended.scalar_subquery(),
-        )
-        return Usage(*(await self._session.exec(statement)).one())
+        return Usage(*(await self._session.exec(USAGE)).one())
 
     async def stamps(self, sandbox_id: UUID | None = None) -> Sequence[tuple[UUID, datetime]]:
         """Return id and time of the last change of all, or of one."""
@@ -149,6 +145,12 @@ class SandboxRepository(OperationRepository[TenantSession]):
             .returning(SandboxRow)
             .execution_options(synchronize_session=False, populate_existing=True)
         )
+
+
+@cache
+def _page(*, after: bool) -> SelectOfScalar[SandboxRow]:
+    statement = select(SandboxRow).order_by(*newest_first(SandboxRow)).limit(MOST)
+    return statement.where(is_older(SandboxRow)) if after else statement
 
 
 def _where(conditions: SandboxConditions) -> list[ColumnElement[bool]]:

@@ -245,20 +245,23 @@ async def test_delete_takes_all_along(database: Database) -> None:
 
     assert await get_execution(database, user, begun.execution_id) is None
     async with database.tenant_session(claims_of(user)) as session:
-        assert await PackageRepository(session).list(row.id) == []
+        assert await PackageRepository(session).lists([row.id]) == {row.id: []}
 
 
 async def test_packages(database: Database) -> None:
-    """A sandbox's packages are replaced as a whole and listed by name."""
+    """A sandbox's packages are replaced as a whole, and listed by name for its owner alone."""
     user = uuid4()
-    row = await insert_sandbox(database, user)
+    row, theirs = await insert_sandbox(database, user), await insert_sandbox(database, uuid4())
+    async with database.service_session() as session:
+        running = RunningRepository(session)
+        await running.replace_packages(theirs.id, theirs.owner_id, [("secret", "1")])
     for packages in ([("b", "1"), ("a", "2")], [("c", "3"), ("b", "1.1")], []):
         async with database.service_session() as session:
             await RunningRepository(session).replace_packages(row.id, user, packages)
         async with database.tenant_session(claims_of(user)) as session:
-            found = await PackageRepository(session).list(row.id)
+            found = await PackageRepository(session).lists([row.id, theirs.id])
 
-        assert [(each.name, each.version) for each in found] == sorted(packages)
+        assert found == {row.id: sorted(packages), theirs.id: []}
 
 
 async def test_alive(database: Database) -> None:

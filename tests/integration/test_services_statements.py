@@ -1,67 +1,18 @@
 """How many statements an operation takes, counted where they leave for Postgres."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Any
 from uuid import UUID
 
-import asyncpg
 import pytest
-from asyncpg.connection import LoggedQuery
-from sqlalchemy import event
 
-from db.engine import Database
-from resolvers.context import Context, Services
-from schema.build import build_schema
-from services.assembly import assemble
-from services.entities import Viewer
+from resolvers.context import Context
 from tests.support.postgres import Servers, TestDatabase
-from tests.support.rooms import SECRET_KEY, a_viewer, settings
-from tests.support.scripted_executor import ScriptedExecutor
+from tests.support.statements import SCHEMA, Counted, as_superuser, counted, make_records
 
-SCHEMA = build_schema()
 SANDBOXES = 100
 EXECUTIONS = 7
-BEGIN = "BEGIN"
-MAKE = """
-WITH made AS (
-    INSERT INTO sandbox_api.sandboxes
-        (id, owner_id, name, status, image, idle_timeout_seconds, lifetime_seconds, created_at)
-    SELECT gen_random_uuid(), $1, 'box ' || n, 'STOPPED', 'plain', 60, 60,
-        now() + n * interval '1 second'
-    FROM generate_series(1, $2::int) AS n RETURNING id, owner_id
-)
-INSERT INTO sandbox_api.executions
-    (id, sandbox_id, owner_id, session_id, kind, code, status, stdout, finished_at, created_at)
-SELECT gen_random_uuid(), id, owner_id, 'gone', 'CODE', convert_to(m::text, 'UTF8'), 'SUCCEEDED',
-    convert_to(id::text, 'UTF8'), now(), now() + m * interval '1 second'
-FROM made, generate_series(1, $3::int) AS m
-"""
 PAGES = """query ($n: Int!) { sandboxes(first: $n) { nodes { id executions(first: 5) {
     %s nodes { %s } pageInfo { hasNextPage } } } } }"""
-
-
-@dataclass
-class Counted:
-    """A user at services whose statements are counted."""
-
-    services: Services
-    viewer: Viewer
-    statements: list[str] = field(default_factory=list)
-
-    @property
-    def transactions(self) -> int:
-        """How many the last query took."""
-        return self.statements.count(BEGIN)
-
-    async def ask(self, query: str, **variables: object) -> tuple[Any, list[str]]:
-        """Return what a query answers, and the statements that it took."""
-        self.statements.clear()
-        context = Context(self.services, "request", self.viewer)
-        result = await SCHEMA.execute(query, variable_values=variables, context_value=context)
-        assert result.errors is None
-        return result.data, [each for each in self.statements if each != BEGIN]
 
 
 @pytest.fixture(scope="module")
@@ -71,46 +22,11 @@ async def made(servers: Servers) -> AsyncIterator[TestDatabase]:
         yield database
 
 
-@asynccontextmanager
-async def counted(made: TestDatabase) -> AsyncIterator[Counted]:
-    """Open services over connections that tell what they send."""
-    statements: list[str] = []
-
-    def note(query: LoggedQuery) -> None:
-        # SQLAlchemy prepares its statements itself, and asyncpg tells of the others.
-        if query.query.startswith(BEGIN):
-            statements.append(BEGIN)
-
-    async with Database(made.url) as database:
-
-        @event.listens_for(database._engine.sync_engine, "connect")
-        def listen(connection: Any, _record: object) -> None:  # noqa: ANN401 - SQLAlchemy's adapter
-            connection.driver_connection.add_query_logger(note)
-
-        @event.listens_for(database._engine.sync_engine, "before_cursor_execute")
-        def execute(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
-            statements.append(statement)
-
-        async with assemble(database, ScriptedExecutor(), settings(), SECRET_KEY) as assembled:
-            services = Services(
-                sandboxes=assembled.sandboxes,
-                executions=assembled.executions,
-                pages=assembled.pages,
-                packages=assembled.packages,
-                files=assembled.files,
-            )
-            yield Counted(services, a_viewer(), statements)
-
-
 @pytest.fixture
 async def user(made: TestDatabase) -> AsyncIterator[Counted]:
     """A user with a hundred sandboxes that have run seven executions each."""
     async with counted(made) as found:
-        connection = await asyncpg.connect(made.superuser_url)
-        try:
-            await connection.execute(MAKE, found.viewer.id, SANDBOXES, EXECUTIONS)
-        finally:
-            await connection.close()
+        await make_records(made, found, SANDBOXES, EXECUTIONS)
         yield found
 
 
@@ -178,13 +94,10 @@ async def test_cursors_stand_while_rows_come_and_go(user: Counted, made: TestDat
         edges { cursor node { name } } pageInfo { endCursor } } }"""
     data, _ = await user.ask(query)
     cursor = data["sandboxes"]["pageInfo"]["endCursor"]
-    connection = await asyncpg.connect(made.superuser_url)
-    try:
+    async with as_superuser(made) as connection:
         gone = "DELETE FROM sandbox_api.sandboxes WHERE owner_id = $1 AND name = ANY($2)"
         await connection.execute(gone, user.viewer.id, ["box 91", "box 90"])
-        await connection.execute(MAKE.replace("+ n *", "+ 1000 *"), user.viewer.id, 1, 0)
-    finally:
-        await connection.close()
+    await make_records(made, user, 1, later="1000")
     rest, _ = await user.ask(query, a=cursor)
     shown = [edge["node"]["name"] for edge in rest["sandboxes"]["edges"]]
 

@@ -3,13 +3,20 @@
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
+from app.settings import Settings
+from app.token import DEVELOPER, HOUR_SECONDS, development_token
 from bench.figures import Figure, figure, first_outputs, ratios, table
 from bench.floods import Reader, flood_code
+from bench.keepalive import AnswerError, connections, data_of, posted
+from bench.layers import layers
 from bench.plot import bars, decades
+from bench.queries import DOCUMENTS, LAYERS, Asked, compared, shape_of
 from bench.turns import WARM_UPS, Once, Subject, SubjectError, in_turn
+from tests.support.serving import serving
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -129,3 +136,58 @@ def test_bars_are_ordered_and_logarithmic() -> None:
     assert widths[2] == pytest.approx(2 * widths[1], abs=0.2)
     assert len({rect.attrib["fill"] for rect in rects}) == 2
     assert all(re.fullmatch(r"#[0-9a-f]{6}", rect.attrib["fill"]) for rect in rects)
+
+
+def asked(layer: str, rates: list[float], answered: int, loop_seconds: float) -> Asked:
+    """Make what a layer's turns have found."""
+    return Asked(layer, "", b"", (), 0, rates, answered, loop_seconds)
+
+
+def test_layers_are_compared_round_by_round() -> None:
+    """A round in which the machine was slow is slow for all; the middle ratio counts."""
+    found = compared(
+        [
+            asked("plain", [100.0, 50.0, 200.0], 35, 0.07),
+            asked("tokens", [50.0, 25.0, 10.0], 17, 0.068),
+            asked("ours", [25.0, 10.0, 10.0], 9, 0.09),
+        ]
+    )
+
+    assert {name: tuple(figures.values()) for name, figures in found.items()} == {
+        "plain": (100.0, 1.0, 2.0, 1.0, 1.0),
+        "tokens": (25.0, 2.0, 4.0, 2.0, 2.0),
+        "ours": (10.0, 5.0, 10.0, 5.0, 2.5),
+    }
+
+
+def test_a_shape_is_names_lengths_and_nulls() -> None:
+    """Answers of one shape take the same to write, whatever their values are."""
+    one = {"nodes": [{"id": "a", "name": None}], "more": True}
+
+    assert shape_of(one) == shape_of({"nodes": [{"id": "b", "name": None}], "more": False})
+    for other in (
+        {"nodes": [{"id": "a", "name": "x"}], "more": True},
+        {"nodes": [], "more": True},
+        {"nodes": [{"id": "a"}], "more": True},
+    ):
+        assert shape_of(one) != shape_of(other)
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Settings of an instance that has nothing yet."""
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
+    return Settings(_env_file=None)
+
+
+async def test_all_layers_answer_alike(settings: Settings) -> None:
+    """Each document at each address, over a connection that stays open, in one shape."""
+    token = development_token(settings, DEVELOPER, HOUR_SECONDS)
+    async with serving(layers(settings)) as url, connections(url, 1) as [kept]:
+        for document in DOCUMENTS.values():
+            bodies = [await kept.ask(posted(f"/{path}", document, token)) for path in LAYERS]
+            shapes = [shape_of(data_of(body)) for body in bodies]
+            assert shapes == [shapes[0]] * len(LAYERS)
+        for path in ("tokens", "limits", "memory"):
+            with pytest.raises(AnswerError, match="401 Unauthorized"):
+                await kept.ask(posted(f"/{path}", DOCUMENTS["viewer"], "wrong"))
