@@ -10,15 +10,9 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from ops import api
 from ops.layout import REPOSITORY
 
-FLAGS = (
-    "--loop=uvloop",
-    "--http=httptools",
-    "--ws=websockets-sansio",
-    "--ws-per-message-deflate=false",
-    "--log-level=warning",
-)
 READY_SECONDS = 60.0
 
 
@@ -26,7 +20,8 @@ READY_SECONDS = 60.0
 def served(application: str, ready_path: str) -> Iterator[tuple[str, int]]:
     """Serve an application; yield its websocket's address and the process's id."""
     port = _free_port()
-    command = [sys.executable, "-m", "uvicorn", application, f"--port={port}", *FLAGS]
+    command = [sys.executable, "-m", "uvicorn", application, f"--port={port}"]
+    command += [*api.FLAGS, "--log-level=warning"]
     # One user asks as fast as the server answers, which is what is measured.
     rates = {"OPERATIONS_PER_SECOND": "100000", "OPERATIONS_BURST": "100000"}
     environment = os.environ | rates | {"API_PORT": str(port), "LOG_LEVEL": "WARNING"}

@@ -11,13 +11,24 @@ from starlette.types import ASGIApp
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Origin, Subprotocol
 
+from app.protocols import HttpProtocol, WebSocketProtocol
+from ops.api import WEBSOCKET_BYTES
+
 PROTOCOL = "graphql-transport-ws"
 
 
 @asynccontextmanager
 async def serving(app: ASGIApp) -> AsyncIterator[str]:
     """Serve on a free port and yield the address; ends as on SIGTERM."""
-    config = uvicorn.Config(app, port=0, log_config=None, ws_per_message_deflate=False)
+    config = uvicorn.Config(
+        app,
+        port=0,
+        log_config=None,
+        http=HttpProtocol,
+        ws=WebSocketProtocol,
+        ws_max_size=WEBSOCKET_BYTES,
+        ws_per_message_deflate=False,
+    )
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve())
     while not server.started:
