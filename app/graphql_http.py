@@ -83,7 +83,7 @@ class GraphQLEndpoint:
             status = _STATUS.get(type(error), HTTPStatus.INTERNAL_SERVER_ERROR)
             return _refusal(media or JSON_TYPE, status, service_error(error))
         except ClientDisconnect:
-            return Response(None, HTTPStatus.BAD_REQUEST)
+            return Response(None, HTTPStatus.REQUEST_TIMEOUT, {"Connection": "close"})
         except Exception as error:  # noqa: BLE001 - logged and masked like any other
             masked = client_error(GraphQLError(str(error), original_error=error))
             return _refusal(media or JSON_TYPE, HTTPStatus.INTERNAL_SERVER_ERROR, masked)

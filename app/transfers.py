@@ -92,7 +92,8 @@ class Transfers:
             async with aclosing(chunks(request)) as body:
                 entry = await files.receive_upload(request.path_params["signature"], length, body)
         except ClientDisconnect:
-            return Response(None, HTTPStatus.BAD_REQUEST, _HEADERS)
+            headers = {**_HEADERS, "Connection": "close"}
+            return Response(None, HTTPStatus.REQUEST_TIMEOUT, headers)
         answer = {"path": entry.path, "sizeBytes": entry.size_bytes}
         return JSONResponse(answer, HTTPStatus.CREATED, headers=_HEADERS)
 

@@ -1,34 +1,36 @@
 """`uvicorn --factory tests.support.inspected:stubs`: an application that tells what it holds.
 
-`GET /inspect` answers what is left in the process: memory, tasks, places among a user's
-connections, database connections in use, streams that were opened and not closed.
+`GET /inspect` answers what is left in the process: memory, tasks, places among the users'
+connections, bytes under way, database connections in use, streams opened and not closed.
 """
 
 import asyncio
 import gc
 import os
 from collections import Counter
-from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
 from typing import Any
 
 import orjson
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.backend import Backend
+from app import bodies, graphql_ws, protocols, writing
 from app.connections import Connections
 from app.factory import create_app
-from app.lifespan import open_backend
+from app.in_flight import InFlight
 from app.settings import Settings
 from db.engine import Database
 from services.executor import messages
-from tests.support.stub_services import Stubs, execution
+from tests.support.stub_services import Stubs, execution, sandbox
 
 PATH = "/inspect"
 BLOCK = "x" * 65_536
 FLOOD_CHARACTERS = "FLOOD_CHARACTERS"
 """Of output that the code of every execution prints, before it goes on without end."""
 RECORD_CHARACTERS = "RECORD_CHARACTERS"
-"""Of output in every record."""
+"""Of output in the one record."""
+PATIENCE_SECONDS = "PATIENCE_SECONDS"
+"""Instead of all that slow peers are given."""
 
 
 class Inspected:
@@ -48,20 +50,24 @@ class Inspected:
 
     def _found(self) -> dict[str, Any]:
         gc.collect()
-        # By what they are: the application hands neither out, and has no reason to.
+        # By what they are: the application hands none of them out, and has no reason to.
         held = gc.get_objects()
         counted = [each for each in held if isinstance(each, Connections)]
+        under_way = [each for each in held if isinstance(each, InFlight)]
         pools = [each for each in held if isinstance(each, Database)]
-        executions = None if self._stubs is None else self._stubs.executions
-        return {
+        found = {
             "rss": _resident(),
             "tasks": Counter(_name(task) for task in asyncio.all_tasks()),
             "places": sum(sum(each._open.values()) for each in counted),
+            "under_way": sum(sum(each._held.values()) for each in under_way),
             "checked_out": sum(_checked_out(each) for each in pools),
-            "streams": 0 if executions is None else executions.opened - executions.closed,
-            "record": "" if executions is None else str(executions.record.id),
-            "opened": 0 if executions is None else executions.opened,
         }
+        if self._stubs is not None:
+            executions = self._stubs.executions
+            found["opened"] = executions.opened
+            found["streams"] = executions.opened - executions.closed
+            found["execution"] = str(executions.record.id)
+        return found
 
 
 def _checked_out(database: Database) -> int:
@@ -82,15 +88,11 @@ def _resident() -> int:
 
 def stubs() -> ASGIApp:
     """Serve services that answer from memory: code that prints, and then waits without end."""
+    if patience := os.environ.get(PATIENCE_SECONDS):
+        _hurry(float(patience))
     behind = Stubs()
-    flood = int(os.environ.get(FLOOD_CHARACTERS, "0"))
-    behind.executions.events = [
-        messages.Started(1, 1.0),
-        *(
-            messages.Output(seq, 1.0, messages.OutputStream.STDOUT, BLOCK)
-            for seq in range(2, 2 + flood // len(BLOCK))
-        ),
-    ]
+    behind.sandboxes.known = [sandbox() for _ in range(100)]
+    behind.executions.events = [messages.Started(1, 1.0), *_flood()]
     behind.executions.endless = True
     behind.executions.record = execution(stdout="y" * int(os.environ.get(RECORD_CHARACTERS, "0")))
     return Inspected(create_app(Settings(_env_file=None), behind.open), behind)
@@ -98,8 +100,18 @@ def stubs() -> ASGIApp:
 
 def product() -> ASGIApp:
     """Serve the product as it is."""
+    return Inspected(create_app())
 
-    def opened(settings: Settings) -> AbstractAsyncContextManager[Backend]:
-        return open_backend(settings)
 
-    return Inspected(create_app(open_backend=opened))
+def _flood() -> list[messages.Output]:
+    blocks = int(os.environ.get(FLOOD_CHARACTERS, "0")) // len(BLOCK)
+    return [
+        messages.Output(seq, 1.0, messages.OutputStream.STDOUT, BLOCK)
+        for seq in range(2, 2 + blocks)
+    ]
+
+
+def _hurry(seconds: float) -> None:
+    protocols.HEAD_SECONDS = protocols.UNTAKEN_SECONDS = seconds
+    writing.TAKEN_SECONDS = bodies.SILENT_SECONDS = seconds
+    graphql_ws.INIT_WAIT = timedelta(seconds=seconds)

@@ -18,7 +18,7 @@ PROTOCOL = "graphql-transport-ws"
 
 
 @asynccontextmanager
-async def serving(app: ASGIApp) -> AsyncIterator[str]:
+async def serving(app: ASGIApp, *, ping_seconds: float = 20.0) -> AsyncIterator[str]:
     """Serve on a free port and yield the address; ends as on SIGTERM."""
     config = uvicorn.Config(
         app,
@@ -27,6 +27,8 @@ async def serving(app: ASGIApp) -> AsyncIterator[str]:
         http=HttpProtocol,
         ws=WebSocketProtocol,
         ws_max_size=WEBSOCKET_BYTES,
+        ws_ping_interval=ping_seconds,
+        ws_ping_timeout=ping_seconds,
         ws_per_message_deflate=False,
     )
     server = uvicorn.Server(config)

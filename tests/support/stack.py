@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,9 +102,17 @@ def start_server(
     stack: Stack, *, log: Path, application: str = api.APPLICATION, **variables: str
 ) -> Server:
     """Start an API process and wait until it is ready."""
+    return start_process(application, log, stack.environment(**variables))
+
+
+def start_process(
+    application: str, log: Path, environment: Mapping[str, str], *flags: str
+) -> Server:
+    """Serve an application as `make run` does, and wait until it is ready."""
     port = free_port()
-    environment = stack.environment(API_PORT=str(port), **variables)
-    command = [sys.executable, "-m", "uvicorn", application, "--port", str(port), *api.FLAGS]
+    environment = {**environment, "API_PORT": str(port)}
+    command = [sys.executable, "-m", "uvicorn", application, "--port", str(port)]
+    command += [*api.FLAGS, *flags]
     with log.open("ab") as output:
         process = subprocess.Popen(
             command, cwd=REPOSITORY, env=environment, stdout=output, stderr=output
