@@ -6,9 +6,11 @@ from contextlib import contextmanager
 
 from services.entities import UserId
 from services.errors import QuotaExceededError
-from services.limits import MIB
+from services.limits import KIB, MIB
 
 MOST_BYTES = 256 * MIB
+SMALL_BYTES = 64 * KIB
+"""What is no larger always goes, so that who is over the bound may still ask and interrupt."""
 
 type Take = Callable[[int], None]
 
@@ -28,8 +30,8 @@ class InFlight:
 
         def take(size: int) -> None:
             nonlocal taken
-            others = self._held[user] - taken
-            if others and others + taken + size > self._most:
+            others, own = self._held[user] - taken, taken + size
+            if own > SMALL_BYTES and others and others + own > self._most:
                 raise QuotaExceededError(
                     f"A user has {self._most // MIB} MiB under way at once: send less at once, "
                     "and take the answers that you have asked for.",

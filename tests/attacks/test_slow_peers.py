@@ -139,7 +139,7 @@ async def test_websockets_that_take_nothing_are_cut_off(hasty: Server, record: R
 async def test_streams_that_are_not_taken_are_cut_off(hasty: Server, record: Record) -> None:
     """The same over HTTP."""
     body = json.dumps({"query": RUN}).encode()
-    head = posting(bearer(), len(body)).replace(b"\r\n", b"\r\nAccept: text/event-stream\r\n", 1)
+    head = posting(bearer(), len(body), {"Accept": "text/event-stream"})
     async with unharmed(hasty, record), AsyncExitStack() as stack:
         opened = (await inspect(hasty))["opened"]
         for _ in range(20):

@@ -105,9 +105,10 @@ def request(
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
 
-def posting(authorization: str, length: int) -> bytes:
+def posting(authorization: str, length: int, more: Mapping[str, str] | None = None) -> bytes:
     """Write the head of an operation whose body is so long."""
     headers = {
+        **(more or {}),
         "Authorization": authorization,
         "Content-Type": "application/json",
         "Content-Length": str(length),
@@ -155,9 +156,11 @@ async def connected(url: str, *, buffer: int | None = None) -> AsyncIterator[Raw
 
 
 @asynccontextmanager
-async def shaken(url: str, headers: Mapping[str, str] | None = None) -> AsyncIterator[Raw]:
-    """Have a websocket that has said nothing yet."""
-    async with connected(url) as raw:
+async def shaken(
+    url: str, headers: Mapping[str, str] | None = None, *, buffer: int | None = None
+) -> AsyncIterator[Raw]:
+    """Have a websocket that has said nothing yet; `buffer` as `connected` has it."""
+    async with connected(url, buffer=buffer) as raw:
         await raw.send(request(headers={**HANDSHAKE, **(headers or {})}))
         assert b" 101 " in await raw.head()
         yield raw

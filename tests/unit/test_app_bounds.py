@@ -11,45 +11,48 @@ from starlette.types import Message
 
 from app import bodies
 from app.bodies import read_body
-from app.in_flight import InFlight
+from app.in_flight import SMALL_BYTES, InFlight
 from app.json_text import MAX_VALUES, TooManyValuesError, decode
 from services.entities import UserId
 from services.errors import PayloadTooLargeError, QuotaExceededError
+from services.limits import MIB
 
 ME, OTHER = UserId(uuid4()), UserId(uuid4())
 
 
 def test_what_is_held_is_given_back() -> None:
     """However a block ends, and then there is room again."""
-    in_flight = InFlight(10)
+    in_flight = InFlight(MIB)
     for _ in range(3):
         with suppress(QuotaExceededError), ExitStack() as stack:
-            stack.enter_context(in_flight.hold(ME))(10)
-            stack.enter_context(in_flight.hold(ME))(1)
+            stack.enter_context(in_flight.hold(ME))(MIB)
+            stack.enter_context(in_flight.hold(ME))(SMALL_BYTES + 1)
 
     with in_flight.hold(ME) as take:
-        take(10)
+        take(MIB)
 
 
 def test_one_user_has_no_more_than_the_bound() -> None:
-    """The second thing that would be over it is refused; another user feels nothing."""
-    in_flight = InFlight(10)
+    """What would be over it is refused, unless it is small; another user feels nothing."""
+    in_flight = InFlight(MIB)
     with ExitStack() as stack:
-        stack.enter_context(in_flight.hold(ME))(6)
+        stack.enter_context(in_flight.hold(ME))(MIB // 2)
         second = stack.enter_context(in_flight.hold(ME))
-        second(4)
+        second(MIB // 2)
         with pytest.raises(QuotaExceededError) as refused:
             second(1)
-        stack.enter_context(in_flight.hold(OTHER))(10)
+        stack.enter_context(in_flight.hold(OTHER))(MIB)
+
+        stack.enter_context(in_flight.hold(ME))(SMALL_BYTES)
 
     assert refused.value.extensions == {"limit": "bytesUnderWay"}
 
 
 def test_one_thing_alone_may_be_larger() -> None:
     """The largest answer there is comes to who asks for nothing else."""
-    with InFlight(10).hold(ME) as take:
-        take(8)
-        take(8)
+    with InFlight(MIB).hold(ME) as take:
+        take(MIB)
+        take(MIB)
 
 
 def request(*parts: bytes, headers: dict[str, str] | None = None) -> Request:
