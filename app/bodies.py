@@ -1,10 +1,15 @@
-"""Request bodies, no larger than they may be."""
+"""Request bodies, no larger than they may be, from clients that go on sending."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
+from app.in_flight import Take
 from services.errors import PayloadTooLargeError
+
+SILENT_SECONDS = 30.0
+"""A client that sends nothing of its body for so long is taken for gone."""
 
 
 def check_length(request: Request, limit: int) -> None:
@@ -14,19 +19,33 @@ def check_length(request: Request, limit: int) -> None:
         raise _too_large(limit)
 
 
-async def read_body(request: Request, limit: int) -> bytes:
-    """Read a body of at most `limit` bytes. Raises `PayloadTooLargeError`."""
+async def read_body(request: Request, limit: int, take: Take) -> bytes:
+    """Read a body of at most `limit` bytes, each of them taken first.
+
+    Raises `PayloadTooLargeError`, `ClientDisconnect` and what `take` does.
+    """
     check_length(request, limit)
-    return b"".join([chunk async for chunk in chunks(request, limit)])
-
-
-async def chunks(request: Request, limit: int) -> AsyncGenerator[bytes, None]:
-    """Pass a body on as it comes. Raises `PayloadTooLargeError` once it is over `limit`."""
-    total = 0
-    async for chunk in request.stream():
-        total += len(chunk)
-        if total > limit:
+    # In one block, which goes back to the system as a whole.
+    body = bytearray()
+    async for chunk in chunks(request):
+        if len(body) + len(chunk) > limit:
             raise _too_large(limit)
+        take(len(chunk))
+        body += chunk
+    return bytes(body)
+
+
+async def chunks(request: Request) -> AsyncGenerator[bytes, None]:
+    """Pass a body on as it comes. Raises `ClientDisconnect`, of silent clients too."""
+    stream = request.stream()
+    while True:
+        try:
+            async with asyncio.timeout(SILENT_SECONDS):
+                chunk = await anext(stream)
+        except StopAsyncIteration:
+            return
+        except TimeoutError:
+            raise ClientDisconnect from None
         if chunk:
             yield chunk
 

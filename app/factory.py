@@ -17,6 +17,7 @@ from app.connections import Connections
 from app.graphql_http import GraphQLEndpoint
 from app.graphql_ws import GraphQLSockets
 from app.health import Ready, health
+from app.in_flight import InFlight
 from app.lifespan import open_backend
 from app.origins import Origins
 from app.pages import STATIC_ROUTE, Page
@@ -54,15 +55,15 @@ async def _to_graphql(_request: Request) -> Response:
 def _routes(settings: Settings, holder: BackendHolder) -> list[BaseRoute]:
     schema = build_schema(introspection=settings.introspection_served)
     page = _page(settings)
-    connections = Connections(settings.max_connections)
-    graphql = GraphQLEndpoint(schema, holder, page, connections)
+    connections, in_flight = Connections(settings.max_connections), InFlight()
+    graphql = GraphQLEndpoint(schema, holder, page, connections, in_flight)
     transfer = Transfers(holder)
     routes: list[BaseRoute] = [
         Route("/", _to_graphql),
         Route("/graphql", graphql.serve, methods=["GET", "POST"]),
         WebSocketRoute(
             "/graphql",
-            GraphQLSockets(schema, holder, settings.allowed_origins, connections),
+            GraphQLSockets(schema, holder, settings.allowed_origins, connections, in_flight),
         ),
         Route("/health", health),
         Route("/ready", Ready(holder).serve),

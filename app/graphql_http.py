@@ -6,6 +6,7 @@ GET; mutations take POST; subscriptions take POST with a format of streams, or t
 """
 
 import math
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -23,14 +24,17 @@ from app.bodies import read_body
 from app.connections import Connections
 from app.graphql_requests import GraphQLRequest, RequestRefusedError, from_body, from_query
 from app.graphql_streams import Results, StreamResponse
+from app.in_flight import InFlight
 from app.json_text import encode
 from app.negotiation import JSON_TYPE, RESPONSE_TYPE, negotiate, wants_page
 from app.pages import Page
 from app.tokens import viewer_of
 from app.wires import EVENT_STREAM_TYPE, Wire, answer_of, wire_for
+from app.writing import PIECE_BYTES, LargeResponse
 from resolvers.context import Context
 from schema.build import Schema
 from schema.errors import client_error, service_error
+from services.entities import UserId
 from services.errors import (
     ErrorCode,
     ForbiddenError,
@@ -63,6 +67,7 @@ class GraphQLEndpoint:
     holder: BackendHolder
     page: Page | None
     connections: Connections
+    in_flight: InFlight
 
     async def serve(self, request: Request) -> Response:
         """Serve the page to a browser, else run the one operation."""
@@ -78,7 +83,7 @@ class GraphQLEndpoint:
             status = _STATUS.get(type(error), HTTPStatus.INTERNAL_SERVER_ERROR)
             return _refusal(media or JSON_TYPE, status, service_error(error))
         except ClientDisconnect:
-            return Response(None, HTTPStatus.BAD_REQUEST)
+            return Response(None, HTTPStatus.REQUEST_TIMEOUT, {"Connection": "close"})
         except Exception as error:  # noqa: BLE001 - logged and masked like any other
             masked = client_error(GraphQLError(str(error), original_error=error))
             return _refusal(media or JSON_TYPE, HTTPStatus.INTERNAL_SERVER_ERROR, masked)
@@ -95,16 +100,27 @@ class GraphQLEndpoint:
             )
         asked = from_query(request) if request.method == "GET" else None
         context = await self._context(request)
-        if asked is None:
-            asked = from_body(request, await read_body(request, MAX_BODY_BYTES))
-        if media is None and wire is not None:
-            return self._stream(wire, asked, context)
-        try:
-            return _response(media or JSON_TYPE, await self._run(asked, context, request.method))
-        except InvalidOperationTypeError as error:
-            if wire is None or error.operation_type is not OperationType.SUBSCRIPTION:
-                raise _misplaced(error.operation_type) from error
-            return self._stream(wire, asked, context)
+        with self.in_flight.hold(context.viewer.id) as take:
+            if asked is None:
+                body = await read_body(request, MAX_BODY_BYTES, take)
+                asked = from_body(request, body)
+            if media is None and wire is not None:
+                return self._stream(wire, asked, context)
+            try:
+                result = await self._run(asked, context, request.method)
+            except InvalidOperationTypeError as error:
+                if wire is None or error.operation_type is not OperationType.SUBSCRIPTION:
+                    raise _misplaced(error.operation_type) from error
+                return self._stream(wire, asked, context)
+        return self._kept(_response(media or JSON_TYPE, result), context.viewer.id)
+
+    def _kept(self, response: Response, user: UserId) -> Response:
+        """Count a large answer as long as it waits to be taken."""
+        if len(response.body) <= PIECE_BYTES:
+            return response
+        with ExitStack() as stack:
+            stack.enter_context(self.in_flight.hold(user))(len(response.body))
+            return LargeResponse(response, stack.pop_all().close)
 
     def _stream(self, wire: Wire, asked: GraphQLRequest, context: Context) -> Response:
         """Answer by a stream, whatever the operation is: a query's has one result."""
@@ -128,6 +144,7 @@ class GraphQLEndpoint:
             open_results,
             expires_at=context.viewer.expires_at,
             stopping=self.holder.stopping,
+            hold=partial(self.in_flight.hold, user),
             on_end=partial(self.connections.give_back, user),
         )
 

@@ -8,7 +8,7 @@ from typing import Any
 from graphql import GraphQLError
 from starlette.requests import Request
 
-from app.json_text import decode
+from app.json_text import TooManyValuesError, decode
 from app.negotiation import JSON_TYPE
 from services.errors import ErrorCode
 
@@ -65,6 +65,8 @@ def from_body(request: Request, body: bytes) -> GraphQLRequest:
         raise RequestRefusedError(f"Send {JSON_TYPE} in UTF-8.", HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
     try:
         content = decode(body)
+    except TooManyValuesError as error:
+        raise _too_large(str(error)) from None
     except ValueError as error:
         raise RequestRefusedError("The body is no JSON.") from error
     if isinstance(content, list):
@@ -84,6 +86,8 @@ def from_query(request: Request) -> GraphQLRequest:
             continue
         try:
             content[name] = decode(text)
+        except TooManyValuesError as error:
+            raise _too_large(str(error), field=name) from None
         except ValueError as error:
             raise RequestRefusedError(f"`{name}` is no JSON.", field=name) from error
     return _checked(content)
@@ -94,22 +98,24 @@ def _checked(content: dict[str, Any]) -> GraphQLRequest:
     if not isinstance(query, str) or not query:
         raise RequestRefusedError("`query` is a document's text.", field="query")
     if len(query) > MAX_DOCUMENT_CHARACTERS:
-        raise RequestRefusedError(
-            f"A document is at most {MAX_DOCUMENT_CHARACTERS} characters, without its variables.",
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-            code=ErrorCode.PAYLOAD_TOO_LARGE,
+        raise _too_large(
+            f"A document is at most {MAX_DOCUMENT_CHARACTERS} characters, without its variables."
         )
     for name in ("variables", "extensions"):
         if not isinstance(content.get(name), dict | None):
             raise RequestRefusedError(f"`{name}` is an object.", field=name)
     if has_too_many_values(content.get("variables")):
-        raise RequestRefusedError(
-            VARIABLES_TOO_MANY,
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-            code=ErrorCode.PAYLOAD_TOO_LARGE,
-            field="variables",
-        )
+        raise _too_large(VARIABLES_TOO_MANY, field="variables")
     operation_name = content.get("operationName")
     if not isinstance(operation_name, str | None):
         raise RequestRefusedError("`operationName` is a string.", field="operationName")
     return GraphQLRequest(query, content.get("variables"), operation_name or None)
+
+
+def _too_large(message: str, **extensions: str) -> RequestRefusedError:
+    return RequestRefusedError(
+        message,
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        code=ErrorCode.PAYLOAD_TOO_LARGE,
+        **extensions,
+    )

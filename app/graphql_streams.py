@@ -2,25 +2,25 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing, suppress
+from contextlib import AbstractContextManager, aclosing, suppress
 from contextvars import copy_context
 from datetime import UTC, datetime
 from http import HTTPStatus
 
 from graphql import GraphQLError
 from starlette.responses import Response
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 from strawberry.types import ExecutionResult
 
+from app.in_flight import Take
 from app.wires import Answer, Wire, answer_of
+from app.writing import PeerGoneError, send_head, write
 from schema.errors import client_error
 from services.errors import UnauthenticatedError
 
 HEARTBEAT_SECONDS = 12.0
 """Of silence: proxies and browsers cut what is silent for longer, and a dead peer is noticed."""
 
-TAKEN_SECONDS = 30.0
-"""A client that takes nothing for so long is gone, or as good as gone."""
 LAST_SECONDS = 2.0
 ENDED = object()
 EXPIRED = UnauthenticatedError("The token has expired: go on with a new one.")
@@ -28,10 +28,6 @@ EXPIRED = UnauthenticatedError("The token has expired: go on with a new one.")
 Results = AsyncGenerator[object, None]
 """Of `ExecutionResult` alone: increments, which Strawberry has types for, are not delivered."""
 OpenResults = Callable[[], Awaitable[Results]]
-
-
-class PeerGoneError(Exception):
-    """Nobody takes what is written."""
 
 
 class StreamResponse(Response):
@@ -44,9 +40,13 @@ class StreamResponse(Response):
         *,
         expires_at: datetime,
         stopping: asyncio.Event,
+        hold: Callable[[], AbstractContextManager[Take]],
         on_end: Callable[[], None],
     ) -> None:
-        """Nothing is opened yet. `stopping` is the server's end, `expires_at` the token's."""
+        """Nothing is opened yet. `stopping` is the server's end, `expires_at` the token's.
+
+        `hold` counts what waits to be taken.
+        """
         super().__init__(status_code=HTTPStatus.OK)
         self.init_headers(
             {
@@ -62,6 +62,7 @@ class StreamResponse(Response):
         self._open_results = open_results
         self._expires_at = expires_at
         self._stopping = stopping
+        self._hold = hold
         self._on_end = on_end
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -73,9 +74,8 @@ class StreamResponse(Response):
             self._on_end()
 
     async def _serve(self, receive: Receive, send: Send) -> None:
-        head = {"type": "http.response.start", "status": self.status_code}
         try:
-            await _send(send, {**head, "headers": self.raw_headers}, TAKEN_SECONDS)
+            await send_head(send, self)
         except PeerGoneError:
             return
         work = {
@@ -101,10 +101,10 @@ class StreamResponse(Response):
             last = self._wire.result(_told(fault)) + self._wire.end
         if work["client"] not in ended:
             with suppress(PeerGoneError):
-                await _write(send, last, LAST_SECONDS, more=False)
+                await write(send, last, LAST_SECONDS, more=False)
 
     async def _stream(self, send: Send) -> None:
-        await _write(send, self._wire.start)
+        await write(send, self._wire.start)
         async with (
             aclosing(await self._open_results()) as results,
             # Closed first: results that are being waited for can't be closed.
@@ -112,8 +112,10 @@ class StreamResponse(Response):
         ):
             async for piece in pieces:
                 data = piece if isinstance(piece, bytes) else self._wire.result(_checked(piece))
-                await _write(send, data)
-        await _write(send, self._wire.end)
+                with self._hold() as take:
+                    take(len(data))
+                    await write(send, data)
+        await write(send, self._wire.end)
 
 
 async def _next(results: Results) -> object:
@@ -156,23 +158,6 @@ def _told(fault: BaseException) -> Answer:
     """Say what ended the stream from outside the operation; what is not ours is masked."""
     error = GraphQLError(str(fault), original_error=fault if isinstance(fault, Exception) else None)
     return {"data": None, "errors": [client_error(error).formatted]}
-
-
-async def _write(
-    send: Send, body: bytes, seconds: float | None = None, *, more: bool = True
-) -> None:
-    """Write some of the body. Raises `PeerGoneError`."""
-    message = {"type": "http.response.body", "body": body, "more_body": more}
-    await _send(send, message, TAKEN_SECONDS if seconds is None else seconds)
-
-
-async def _send(send: Send, message: Message, seconds: float) -> None:
-    """Send one message. Raises `PeerGoneError` where the client does not take it."""
-    try:
-        async with asyncio.timeout(seconds):
-            await send(message)
-    except (OSError, RuntimeError, TimeoutError) as error:
-        raise PeerGoneError from error
 
 
 async def _left(receive: Receive) -> None:

@@ -4,8 +4,10 @@ Ours adds: a token in the first message, limits, and a quiet end where the peer 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, ExitStack
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import cast
 
 import structlog
@@ -36,17 +38,20 @@ from app.graphql_requests import (
     VARIABLES_TOO_MANY,
     has_too_many_values,
 )
-from app.json_text import decode, encode
+from app.in_flight import InFlight, Take
+from app.json_text import TooManyValuesError, decode, encode
 from app.tokens import authorization_in, viewer_of
+from ops.api import WEBSOCKET_BYTES
 from resolvers.context import Context
 from schema.build import Schema
 from schema.errors import service_error
 from services.entities import UserId, Viewer
 from services.errors import PayloadTooLargeError, QuotaExceededError, ServiceError
 
-MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+MAX_MESSAGE_BYTES = WEBSOCKET_BYTES
 MAX_OPERATIONS = 100
 INIT_WAIT = timedelta(seconds=5)
+TOO_LARGE = 1009
 FORBIDDEN = 4403
 TRY_AGAIN_LATER = 1013
 """Of the codes for too much (RFC 6455, section 7.4), the one after which clients try again."""
@@ -62,6 +67,9 @@ _log = structlog.get_logger(__name__)
 
 class Socket(ASGIWebSocketAdapter):
     """One websocket's messages."""
+
+    hold: Callable[[], AbstractContextManager[Take]] | None = None
+    """Counts what waits to be taken, once it is known whose it is."""
 
     async def iter_json(
         self,
@@ -80,21 +88,32 @@ class Socket(ASGIWebSocketAdapter):
             if text is None:
                 raise NonTextMessageReceived
             if _is_too_long(text):
-                await self.close(1009, f"Messages are at most {MAX_MESSAGE_BYTES} bytes")
+                await self.close(TOO_LARGE, f"Messages are at most {MAX_MESSAGE_BYTES} bytes")
                 return
             try:
-                yield decode(text)
+                message = decode(text)
+            except TooManyValuesError as error:
+                await self.close(TOO_LARGE, str(error))
+                return
             except ValueError as error:
                 raise NonJsonMessageReceived from error
+            yield message
 
     async def send_json(self, message: Mapping[str, object]) -> None:
-        """Send one message. Raises `WebSocketDisconnected` where nobody is there any more."""
+        """Send one message. Raises `WebSocketDisconnected` where nobody is there any more.
+
+        Raises `QuotaExceededError` where too much waits to be taken already.
+        """
         if self.ws.application_state == WebSocketState.DISCONNECTED:
             raise WebSocketDisconnected
-        try:
-            await self.ws.send_text(encode(message).decode())
-        except (WebSocketDisconnect, RuntimeError, OSError) as error:
-            raise WebSocketDisconnected from error
+        text = encode(message).decode()
+        with ExitStack() as held:
+            if self.hold is not None:
+                held.enter_context(self.hold())(len(text))
+            try:
+                await self.ws.send_text(text)
+            except (WebSocketDisconnect, RuntimeError, OSError) as error:
+                raise WebSocketDisconnected from error
 
     async def close(self, code: int, reason: str) -> None:
         """Close, unless that has been done."""
@@ -128,6 +147,7 @@ class Handler(BaseGraphQLTransportWSHandler[Context, None]):
     """The protocol, with messages checked before Strawberry relies on their shape."""
 
     view: "GraphQLSockets"
+    websocket: Socket
     user: UserId | None = None
     """Whose place among the connections this one has."""
     expiry: asyncio.TimerHandle | None = None
@@ -137,7 +157,12 @@ class Handler(BaseGraphQLTransportWSHandler[Context, None]):
         """Send it; the first is sent to those alone who may stay."""
         if message["type"] == "connection_ack":
             await self._admit()
-        await super().send_message(message)
+        try:
+            await super().send_message(message)
+        except QuotaExceededError as error:
+            # Not awaited: the close comes behind what is not taken.
+            self._close_soon(TRY_AGAIN_LATER, error.message)
+            raise WebSocketDisconnected from error
 
     async def _admit(self) -> None:
         """Let a user in who has not too many already, for as long as the token is good."""
@@ -147,13 +172,17 @@ class Handler(BaseGraphQLTransportWSHandler[Context, None]):
             await self.websocket.close(TRY_AGAIN_LATER, f"A user has {limit} connections at once")
             raise WebSocketDisconnected
         self.user = viewer.id
+        self.websocket.hold = partial(self.view.in_flight.hold, viewer.id)
         seconds = (viewer.expires_at - datetime.now(UTC)).total_seconds()
         self.expiry = asyncio.get_running_loop().call_later(seconds, self._expire)
 
     def _expire(self) -> None:
         """Close, so that the client comes back with a new token; executions go on."""
-        close = self.websocket.close(FORBIDDEN, "The token has expired")
-        self.closing = asyncio.create_task(close, name="token expired")
+        self._close_soon(FORBIDDEN, "The token has expired")
+
+    def _close_soon(self, code: int, reason: str) -> None:
+        if self.closing is None:
+            self.closing = asyncio.create_task(self.websocket.close(code, reason), name=reason)
 
     async def shutdown(self) -> None:
         """Leave nothing behind of a connection that is over."""
@@ -238,8 +267,10 @@ class GraphQLSockets(GraphQL[Context, None]):
         holder: BackendHolder,
         allowed_origins: Iterable[str],
         connections: Connections,
+        in_flight: InFlight,
     ) -> None:
         self.connections = connections
+        self.in_flight = in_flight
         super().__init__(
             schema,
             graphql_ide=None,

@@ -7,6 +7,9 @@ import orjson
 
 LEAST_WHOLE, MOST_WHOLE = -(2**63), 2**64 - 1
 """Of the whole numbers that orjson writes by itself."""
+MAX_VALUES = 40_000
+"""Of one text, at any depth, names counted too; a string counts one, however long."""
+_OPENING = (b"[", b"{")
 
 
 def encode(value: object) -> bytes:
@@ -18,12 +21,22 @@ def encode(value: object) -> bytes:
         return orjson.dumps(_Cleaner().clean(value))
 
 
+class TooManyValuesError(ValueError):
+    """JSON that would take long to read, and many times its own size in memory."""
+
+    def __init__(self) -> None:
+        super().__init__(f"The JSON holds more than {MAX_VALUES} values.")
+
+
 def decode(text: bytes | str) -> Any:  # noqa: ANN401 - JSON may be anything
     """Decode JSON, and what types and services refuse with a better message, by the field.
 
     That is NaN, infinities, and half surrogate pairs, which a browser's editor may hold: on a
-    websocket they must not end all other operations. Raises `ValueError` for what is no JSON.
+    websocket they must not end all other operations. Raises `ValueError` for what is no JSON,
+    and `TooManyValuesError` before anything is read.
     """
+    if _has_too_many_values(text.encode(errors="replace") if isinstance(text, str) else text):
+        raise TooManyValuesError
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
@@ -31,6 +44,20 @@ def decode(text: bytes | str) -> Any:  # noqa: ANN401 - JSON may be anything
             return json.loads(text)
         except RecursionError as error:
             raise ValueError("The JSON is nested too deeply.") from error
+
+
+def _has_too_many_values(text: bytes) -> bool:
+    """Count without reading: 24 MB of `[],` would be 870 MB of lists, after two seconds."""
+    # A value takes a byte and a comma.
+    if len(text) < 2 * MAX_VALUES:
+        return False
+    if b"\\" in text:
+        # What is left of quotes then begins and ends strings.
+        text = text.replace(b"\\\\", b"").replace(b'\\"', b"")
+    if text.count(b'"') > 2 * MAX_VALUES:
+        return True
+    outside = b"".join(text.split(b'"')[::2])
+    return outside.count(b",") + sum(map(outside.count, _OPENING)) > MAX_VALUES
 
 
 class _Cleaner:

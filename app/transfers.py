@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from app.backend import BackendHolder
+from app.bodies import chunks
 from app.ranges import ByteRange, UnsatisfiableRangeError, parse_range
 from services.downloads import Download
 from services.errors import (
@@ -88,26 +89,21 @@ class Transfers:
         length = int(announced) if announced.isdecimal() else None
         files = self._holder.backend.services.files
         try:
-            async with aclosing(_body(request)) as body:
+            async with aclosing(chunks(request)) as body:
                 entry = await files.receive_upload(request.path_params["signature"], length, body)
         except ClientDisconnect:
-            return Response(None, HTTPStatus.BAD_REQUEST, _HEADERS)
+            headers = {**_HEADERS, "Connection": "close"}
+            return Response(None, HTTPStatus.REQUEST_TIMEOUT, headers)
         answer = {"path": entry.path, "sizeBytes": entry.size_bytes}
         return JSONResponse(answer, HTTPStatus.CREATED, headers=_HEADERS)
-
-
-async def _body(request: Request) -> AsyncGenerator[bytes, None]:
-    async for chunk in request.stream():
-        if chunk:
-            yield chunk
 
 
 async def _bytes(download: Download, part: ByteRange) -> AsyncGenerator[bytes, None]:
     """Pass the bytes on; a fault after the headers can only cut the connection short."""
     try:
-        async with aclosing(download.chunks(part.offset, part.length)) as chunks:
-            async for chunk in chunks:
-                yield chunk
+        async with aclosing(download.chunks(part.offset, part.length)) as parts:
+            async for each in parts:
+                yield each
     except ServiceError as error:
         _log.warning("download_cut", code=error.code.value, reason=error.message)
         raise DownloadCutError from error

@@ -25,6 +25,7 @@ from app.backend import Backend, BackendHolder
 from app.connections import Connections
 from app.factory import create_app
 from app.graphql_http import GraphQLEndpoint
+from app.in_flight import InFlight
 from app.instance import open_instance
 from app.logs import configure_logs
 from app.origins import Origins
@@ -123,7 +124,8 @@ def _limited(settings: Settings, backend: Backend) -> ASGIApp:
     )
     holder = BackendHolder()
     holder.put(backend)
-    endpoint = GraphQLEndpoint(schema, holder, None, Connections(settings.max_connections))
+    connections = Connections(settings.max_connections)
+    endpoint = GraphQLEndpoint(schema, holder, None, connections, InFlight())
     routes = Starlette(routes=[Route(PATH, endpoint.serve, methods=["GET", "POST"])])
     return RequestIds(Origins(routes, settings.allowed_origins))
 

@@ -10,15 +10,9 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from ops import api
 from ops.layout import REPOSITORY
 
-FLAGS = (
-    "--loop=uvloop",
-    "--http=httptools",
-    "--ws=websockets-sansio",
-    "--ws-per-message-deflate=false",
-    "--log-level=warning",
-)
 READY_SECONDS = 60.0
 REST_SECONDS = 60
 """How long a connection may rest between two turns; uvicorn's default is 5."""
@@ -29,7 +23,8 @@ def served(application: str, ready_path: str, *flags: str) -> Iterator[tuple[str
     """Serve an application; yield its websocket's address and the process's id."""
     port = _free_port()
     place = (f"--port={port}", f"--timeout-keep-alive={REST_SECONDS}")
-    command = [sys.executable, "-m", "uvicorn", application, *place, *FLAGS, *flags]
+    command = [sys.executable, "-m", "uvicorn", application, *place]
+    command += [*api.FLAGS, "--log-level=warning", *flags]
     # One user asks as fast as the server answers, which is what is measured.
     rates = {"OPERATIONS_PER_SECOND": "100000", "OPERATIONS_BURST": "100000"}
     environment = os.environ | rates | {"API_PORT": str(port), "LOG_LEVEL": "WARNING"}

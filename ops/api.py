@@ -21,6 +21,18 @@ APPLICATION = "main:app"
 WORKER = ("multiprocessing.spawn", "--multiprocessing-fork")
 """In the arguments of what uvicorn starts for `--workers`, which nothing else of ours does."""
 GRACE_SECONDS = 10
+WEBSOCKET_BYTES = 4 * 1024 * 1024
+"""Of one message; more is not even kept until its sender is known."""
+FLAGS = (
+    "--loop=uvloop",
+    # uvicorn's own, with bounds on what a peer begins and does not finish.
+    "--http=app.protocols:HttpProtocol",
+    "--ws=app.protocols:WebSocketProtocol",
+    f"--ws-max-size={WEBSOCKET_BYTES}",
+    # Compressing a stream of output costs more than loopback and LAN gain by it.
+    "--ws-per-message-deflate=false",
+    "--no-server-header",
+)
 STOP_SECONDS = GRACE_SECONDS + 5.0
 
 
@@ -58,11 +70,8 @@ def command(settings: Settings, python: Path = venv.PYTHON) -> list[str]:
     return [
         str(python), "-m", "uvicorn", APPLICATION,
         f"--host={settings.host}", f"--port={settings.port}", f"--workers={settings.workers}",
-        "--loop=uvloop", "--http=httptools", "--ws=websockets-sansio",
-        # Compressing a stream of output costs more than loopback and LAN gain by it.
-        "--ws-per-message-deflate=false",
+        *FLAGS,
         f"--timeout-graceful-shutdown={GRACE_SECONDS}",
-        "--no-server-header",
     ]  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """How large an operation may be, measured in time linear in its document's length."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from graphql import (
     DocumentNode,
@@ -20,6 +20,10 @@ MAX_ALIASES = 100
 MAX_DIRECTIVES = 100
 MAX_DEPTH = 15
 """As deep as the introspection that tools send, and deeper than anything that makes sense."""
+INTROSPECTION = frozenset({"__schema", "__type"})
+MAX_INTROSPECTIONS = 5
+"""The schema as a whole takes 0.1 s, in one go: what tells of it is asked for a few times, and
+without aliases, by which one document of 5 KB would ask for it a hundred times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,9 @@ class Measure:
     aliases: int = 0
     directives: int = 0
     depth: int = 0
+    introspections: int = 0
+    schema_aliases: int = 0
+    """Of the aliases, those below introspection."""
 
     def beside(self, other: "Measure") -> "Measure":
         """Add what stands next to it."""
@@ -36,6 +43,19 @@ class Measure:
             self.aliases + other.aliases,
             self.directives + other.directives,
             max(self.depth, other.depth),
+            self.introspections + other.introspections,
+            self.schema_aliases + other.schema_aliases,
+        )
+
+    def above(self, field: FieldNode) -> "Measure":
+        """Return the measure of a field with this below it."""
+        introspects = field.name.value in INTROSPECTION
+        return replace(
+            self,
+            aliases=self.aliases + (field.alias is not None),
+            depth=self.depth + 1,
+            introspections=self.introspections + introspects,
+            schema_aliases=self.aliases if introspects else self.schema_aliases,
         )
 
     def problems(self) -> list[str]:
@@ -49,6 +69,12 @@ class Measure:
             found.append(
                 f"An operation is at most {MAX_DEPTH} fields deep; this one is {self.depth}."
             )
+        if self.introspections > MAX_INTROSPECTIONS:
+            found.append(
+                f"An operation has at most {MAX_INTROSPECTIONS} of `__schema` and `__type`."
+            )
+        if self.schema_aliases:
+            found.append("Below `__schema` and `__type` there are no aliases.")
         return found
 
 
@@ -83,13 +109,8 @@ class Meter:
     def _of(self, selection: SelectionNode) -> Measure:
         own = Measure(directives=len(selection.directives or ()))
         match selection:
-            case FieldNode(alias=alias, selection_set=below):
-                inside = self._below(below)
-                return own.beside(
-                    Measure(
-                        inside.aliases + (alias is not None), inside.directives, inside.depth + 1
-                    )
-                )
+            case FieldNode(selection_set=below):
+                return own.beside(self._below(below).above(selection))
             case InlineFragmentNode(selection_set=below):
                 return own.beside(self._below(below))
             case FragmentSpreadNode(name=name):

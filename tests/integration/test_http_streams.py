@@ -11,7 +11,7 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
-from app import graphql_streams
+from app import graphql_streams, writing
 from app.factory import create_app
 from app.settings import Settings
 from services.errors import ConflictError
@@ -299,7 +299,7 @@ async def test_a_client_that_takes_nothing_is_given_up(
     http: httpx.AsyncClient, stubs: Stubs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What nobody takes for a while ends the stream, and what was opened for it."""
-    monkeypatch.setattr(graphql_streams, "TAKEN_SECONDS", 0.1)
+    monkeypatch.setattr(writing, "TAKEN_SECONDS", 0.1)
     much = messages.Output(1, 1.0, messages.OutputStream.STDOUT, "x" * 30_000_000)
     stubs.executions.events = [much, much, much]
     stubs.executions.endless = True

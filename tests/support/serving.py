@@ -11,13 +11,29 @@ from starlette.types import ASGIApp
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Origin, Subprotocol
 
+from app.protocols import HttpProtocol, WebSocketProtocol
+from ops.api import WEBSOCKET_BYTES
+
 PROTOCOL = "graphql-transport-ws"
 
 
 @asynccontextmanager
-async def serving(app: ASGIApp, host: str = "127.0.0.1") -> AsyncIterator[str]:
+async def serving(
+    app: ASGIApp, host: str = "127.0.0.1", *, ping_seconds: float = 20.0
+) -> AsyncIterator[str]:
     """Serve on a free port and yield the loopback address; ends as on SIGTERM."""
-    config = uvicorn.Config(app, host=host, port=0, log_config=None, ws_per_message_deflate=False)
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=0,
+        log_config=None,
+        http=HttpProtocol,
+        ws=WebSocketProtocol,
+        ws_max_size=WEBSOCKET_BYTES,
+        ws_ping_interval=ping_seconds,
+        ws_ping_timeout=ping_seconds,
+        ws_per_message_deflate=False,
+    )
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve())
     while not server.started:

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from uuid import UUID, uuid4
 
 import httpx
 
+from ops import api
 from ops.layout import REPOSITORY, Layout
 
 DEFAULT_DATA_DIR = ".data-test"
@@ -97,11 +98,21 @@ class Server:
         return self.process.wait(STOP_SECONDS)
 
 
-def start_server(stack: Stack, *, log: Path, **variables: str) -> Server:
+def start_server(
+    stack: Stack, *, log: Path, application: str = api.APPLICATION, **variables: str
+) -> Server:
     """Start an API process and wait until it is ready."""
+    return start_process(application, log, stack.environment(**variables))
+
+
+def start_process(
+    application: str, log: Path, environment: Mapping[str, str], *flags: str
+) -> Server:
+    """Serve an application as `make run` does, and wait until it is ready."""
     port = free_port()
-    environment = stack.environment(API_PORT=str(port), **variables)
-    command = [sys.executable, "-m", "uvicorn", "main:app", "--port", str(port)]
+    environment = {**environment, "API_PORT": str(port)}
+    command = [sys.executable, "-m", "uvicorn", application, "--port", str(port)]
+    command += [*api.FLAGS, *flags]
     with log.open("ab") as output:
         process = subprocess.Popen(
             command, cwd=REPOSITORY, env=environment, stdout=output, stderr=output
@@ -116,9 +127,11 @@ def start_server(stack: Stack, *, log: Path, **variables: str) -> Server:
 
 
 @contextmanager
-def running_server(stack: Stack, *, log: Path, **variables: str) -> Iterator[Server]:
+def running_server(
+    stack: Stack, *, log: Path, application: str = api.APPLICATION, **variables: str
+) -> Iterator[Server]:
     """Have an API process for the length of a block."""
-    server = start_server(stack, log=log, **variables)
+    server = start_server(stack, log=log, application=application, **variables)
     try:
         yield server
     finally:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 from starlette.types import Message
@@ -10,7 +11,9 @@ from structlog.testing import capture_logs
 
 from app import graphql_streams
 from app.graphql_streams import StreamResponse
+from app.in_flight import InFlight
 from app.wires import EVENT_STREAM
+from tests.support.stub_services import viewer
 
 
 async def test_a_heartbeat_that_nobody_takes_ends_the_stream(
@@ -47,6 +50,7 @@ async def test_a_heartbeat_that_nobody_takes_ends_the_stream(
         opened,
         expires_at=datetime.now(UTC) + timedelta(minutes=1),
         stopping=asyncio.Event(),
+        hold=partial(InFlight().hold, viewer().id),
         on_end=lambda: ends.append("place"),
     )
     with capture_logs() as logs:

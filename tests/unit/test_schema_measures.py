@@ -62,6 +62,43 @@ def test_fragments_that_spread_each_other_twice_are_counted_at_once() -> None:
     assert found == Measure(2**last, 2**last, last + 1)
 
 
+SCHEMA_ASKED = get_introspection_query()
+FULL_TYPE = SCHEMA_ASKED[SCHEMA_ASKED.index("fragment FullType") :]
+
+
+@pytest.mark.parametrize(
+    ("query", "problem"),
+    [
+        ('{ a: __schema { types { name } } b: __type(name: "Query") { name } }', None),
+        ("{ x: a { y: b } __schema { types { name } } }", None),
+        ("{ " + "".join(f"a{n}: __schema {{ types {{ name }} }} " for n in range(6)) + "}", "5 of"),
+        (
+            """{ ...f ...f } fragment f on Query { ...g ...g ...g }
+            fragment g on Query { __type(name: "Query") { name } }""",
+            "5 of",
+        ),
+        ("{ __schema { x: types { name } } }", "no aliases"),
+        (
+            """{ a { b } ...f } fragment f on Query { __schema { types { ...g } } }
+            fragment g on __Type { x: name }""",
+            "no aliases",
+        ),
+        (
+            "{ __schema { "
+            + "".join(f"a{n}: types {{ ...FullType }} " for n in range(90))
+            + "} }"
+            + FULL_TYPE,
+            "no aliases",
+        ),
+    ],
+)
+def test_the_schema_is_told_a_few_times(query: str, problem: str | None) -> None:
+    """As often as tools ask for it, never a hundred times by aliases."""
+    problems = measure(query).problems()
+
+    assert problems == [] if problem is None else problem in " ".join(problems)
+
+
 @pytest.mark.parametrize(
     ("query", "expected"),
     [

@@ -1,0 +1,1 @@
+"""Attacks on the whole: the server stays up, serves others, and gives back what it took."""
