@@ -33,7 +33,7 @@ def told(program: str, *arguments: str) -> str:
 
 def test_a_copy_that_runs_late_is_ended() -> None:
     """Its maker has ended before it could tell of itself."""
-    assert told(LATE, "0.2") == "gone\n"
+    assert told(LATE, "1.5") == "gone\n"
 
 
 FAILED = """
@@ -52,6 +52,30 @@ clones.end()
 clones.end()
 print("ended")
 """
+
+
+WORKER = """
+import multiprocessing, os, time
+from services.executor.interpreter.clones import Clones
+
+clones = Clones()
+context = multiprocessing.get_context("fork")
+ours, theirs = context.Pipe()
+worker = context.Process(target=lambda: theirs.send(theirs.recv()))
+worker.start()
+for _ in range(3):
+    if os.fork() == 0:
+        time.sleep(20)
+    clones.end()
+ours.send("lives")
+print(ours.recv())
+worker.join()
+"""
+
+
+def test_workers_are_told_from_copies() -> None:
+    """They are alike, and go on."""
+    assert told(WORKER) == "lives\n"
 
 
 def test_forks_that_fail_are_not_waited_for_without_end() -> None:

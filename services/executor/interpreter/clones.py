@@ -6,16 +6,16 @@ import signal
 import struct
 import sys
 import time
-from types import FrameType
 
-NUMBER = struct.Struct("=i")
-UNBORN = 0
-"""What is told before a fork, whose copy tells its own number as soon as it runs."""
-LONGEST_NUMBERS = 65536
+WORD = struct.Struct("=Bi")
+"""One of the following, and a process id; short enough to be written whole or not at all."""
+CONCEIVED, BORN, LAUNCHED, LEFT = range(4)
+"""A fork begins; a copy runs; what was forked for a program or a worker runs; a copy leaves."""
+LONGEST_WORDS = 65535
 GRACE_SECONDS = 0.5
 """How long a copy may take to become another program, as what follows `pty.fork()` does."""
-BIRTH_SECONDS = 1.0
-"""How long a copy may take to run at all: who has not come by then is of a fork that failed."""
+BIRTH_SECONDS = 10.0
+"""How long a copy may take to run at all, on a machine that has much else to do."""
 PAUSE_SECONDS = 0.005
 ROUNDS = 300
 LAUNCHERS = frozenset(
@@ -42,24 +42,27 @@ class Clones:
         for descriptor in (self._told, self._teller):
             os.set_blocking(descriptor, False)
         self._unborn = 0
+        """Forks of which nobody has come yet: failed, or not running yet."""
+        self._launched: set[int] = set()
+        self._relatives = {os.getpid(), os.getppid()}
         self._image = _image(os.getpid())
-        os.register_at_fork(before=self._conceived, after_in_child=self._born)
+        os.register_at_fork(before=self._conceive, after_in_child=self._born)
 
-    def _conceived(self) -> None:
-        if not _is_launcher(sys._getframe(1)):  # noqa: SLF001 # whoever forks
-            self._tell(UNBORN)
+    def _conceive(self) -> None:
+        self._tell(CONCEIVED)
 
     def _born(self) -> None:
-        if not _is_launcher(sys._getframe(1)):  # noqa: SLF001 # whoever forked
-            self._tell(os.getpid())
+        caller = sys._getframe(1)  # noqa: SLF001 # whoever forked
+        name = f"{caller.f_globals.get('__name__')}.{caller.f_code.co_qualname}"
+        self._tell(LAUNCHED if name in LAUNCHERS else BORN)
 
     def leave(self) -> None:
         """Tell, from a copy that came out of the code's frame, that it ends now."""
-        self._tell(-os.getpid())
+        self._tell(LEFT)
 
-    def _tell(self, number: int) -> None:
+    def _tell(self, what: int) -> None:
         with contextlib.suppress(OSError):
-            os.write(self._teller, NUMBER.pack(number))
+            os.write(self._teller, WORD.pack(what, os.getpid()))
 
     def end(self) -> None:
         """Kill the copies, those that they made meanwhile, and those that do not run yet.
@@ -67,19 +70,31 @@ class Clones:
         Whoever made one may have ended before it ran at all.
         """
         copies: set[int] = set()
-        begun = time.monotonic()
-        for _ in range(ROUNDS):
+        begun, rounds = time.monotonic(), 0
+        while rounds < ROUNDS:
             copies = set(filter(self._is_copy, copies | self._births()))
             elapsed = time.monotonic() - begun
-            if elapsed > BIRTH_SECONDS:
-                self._unborn = 0
-            if not copies and not self._unborn:
+            if not copies and not self._awaits_any(elapsed):
                 return
             if elapsed < GRACE_SECONDS or not copies:
                 time.sleep(PAUSE_SECONDS)
                 continue
+            rounds += 1
             for pid in copies:
                 _kill(pid)
+
+    def _awaits_any(self, seconds: float) -> bool:
+        """Whether a process may yet tell that it is a copy."""
+        if self._unborn and (seconds > BIRTH_SECONDS or not self._unknown()):
+            self._unborn = 0
+        return self._unborn > 0
+
+    def _unknown(self) -> set[int]:
+        """Return the processes that are like this one and have not told what they are."""
+        alike = {int(name) for name in os.listdir("/proc") if name.isdigit()}
+        alike = {pid for pid in alike - self._relatives if self._is_copy(pid)}
+        self._launched &= alike
+        return alike - self._launched
 
     def _is_copy(self, pid: int) -> bool:
         return bool(self._image) and _image(pid) == self._image
@@ -87,21 +102,20 @@ class Clones:
     def _births(self) -> set[int]:
         """Return who was born since this was last asked; those that left have no other owner."""
         try:
-            told = os.read(self._told, LONGEST_NUMBERS)
+            told = os.read(self._told, LONGEST_WORDS)
         except OSError:
             return set()
-        whole = told[: len(told) // NUMBER.size * NUMBER.size]
-        numbers = [number for (number,) in NUMBER.iter_unpack(whole)]
-        born = [number for number in numbers if number > 0]
-        self._unborn = max(self._unborn + numbers.count(UNBORN) - len(born), 0)
-        for number in numbers:
-            if number < 0:
-                _reap(-number)
-        return set(born)
-
-
-def _is_launcher(frame: FrameType) -> bool:
-    return f"{frame.f_globals.get('__name__')}.{frame.f_code.co_qualname}" in LAUNCHERS
+        born: set[int] = set()
+        for what, pid in WORD.iter_unpack(told[: len(told) // WORD.size * WORD.size]):
+            if what == CONCEIVED:
+                self._unborn += 1
+            elif what == LEFT:
+                _reap(pid)
+            else:
+                self._unborn -= 1
+                (self._launched if what == LAUNCHED else born).add(pid)
+        self._unborn = max(self._unborn, 0)
+        return born
 
 
 def _image(pid: int) -> bytes:
