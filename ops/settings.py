@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DEFAULT_BASE_IMAGE = "python:3.12-slim"
+LAST_PORT = 65_535
 # What the API, which refuses all that is neither, takes for yes.
 ON = ("1", "true", "t", "yes", "y", "on")
 
@@ -42,7 +43,7 @@ class Settings:
         return cls(
             layout=Layout.of(values.get("DATA_DIR") or DEFAULT_DATA_DIR),
             host=values.get("API_HOST") or "127.0.0.1",
-            port=_number(values, "API_PORT", 8000),
+            port=_number(values, "API_PORT", 8000, most=LAST_PORT),
             workers=_number(values, "API_WORKERS", 1, least=1),
             environment=environment,
             database_url=values.get("DATABASE_URL", ""),
@@ -84,8 +85,16 @@ def _switch(values: Mapping[str, str], name: str, *, default: bool) -> bool:
     return text in ON if text else default
 
 
-def _number(values: Mapping[str, str], name: str, default: int, *, least: int = 0) -> int:
+def _number(
+    values: Mapping[str, str],
+    name: str,
+    default: int,
+    *,
+    least: int = 0,
+    most: int | None = None,
+) -> int:
     text = values.get(name) or str(default)
-    if not text.isdecimal() or int(text) < least:
-        raise ValueError(f"{name} is {text!r}, and must be a whole number from {least} on.")
+    if not text.isdecimal() or int(text) < least or (most is not None and int(text) > most):
+        bounds = f"from {least} on" if most is None else f"from {least} to {most}"
+        raise ValueError(f"{name} is {text!r}, and must be a whole number {bounds}.")
     return int(text)

@@ -9,11 +9,11 @@ URL=${URL:-http://127.0.0.1:8000/graphql}
 ask() {
     jq -n --arg query "$1" --argjson variables "${2:-null}" '{$query, $variables}' |
         curl -sS "$URL" -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' -d @- |
-        jq -e 'if .errors then .errors[0] | "\(.extensions.code): \(.message)" | halt_error else .data end'
+        jq -e 'if .errors then .errors[0] | "\(.extensions.code): \(.message)\n" | halt_error else .data end'
 }
 
-id=$(ask 'mutation { createSandbox(input: {start: true}) { sandbox { id } } }' |
-    jq -r .createSandbox.sandbox.id)
+made=$(ask 'mutation { createSandbox(input: {start: true}) { sandbox { id } } }')
+id=$(echo "$made" | jq -r .createSandbox.sandbox.id)
 trap 'ask "mutation (\$id: ID!) { deleteSandbox(input: {sandboxId: \$id}) { deletedSandboxId } }" \
     "{\"id\": \"$id\"}" > /dev/null' EXIT
 
@@ -29,6 +29,6 @@ jq -n --arg id "$id" --arg code "$code" '{
     sed -un 's/^data: //p' | jq -c --unbuffered '.data.executeCode // .errors'
 
 # A file comes by an address that needs no token.
-address=$(ask 'query ($id: ID!) { sandbox(id: $id) { file(path: "answer.txt") { downloadUrl } } }' \
-    "{\"id\": \"$id\"}" | jq -r .sandbox.file.downloadUrl)
-curl -sSf "$address"
+found=$(ask 'query ($id: ID!) { sandbox(id: $id) { file(path: "answer.txt") { downloadUrl } } }' \
+    "{\"id\": \"$id\"}")
+curl -sSf "$(echo "$found" | jq -r .sandbox.file.downloadUrl)"

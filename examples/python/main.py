@@ -15,7 +15,9 @@ from gql import Client, GraphQLRequest
 from gql.transport.exceptions import TransportConnectionFailed
 from gql.transport.httpx import HTTPXAsyncTransport
 from gql.transport.websockets import WebsocketsTransport
+from websockets.exceptions import ConnectionClosed
 
+REFUSED = 4403
 URL = os.environ.get("URL", "http://127.0.0.1:8000/graphql")
 TOKEN = os.environ.get("TOKEN") or sys.exit("TOKEN is missing: export TOKEN=$(make -s token)")
 AUTHORIZATION = {"Authorization": f"Bearer {TOKEN}"}
@@ -33,6 +35,10 @@ RUN = """
   }
 """
 DELETE = "mutation ($id: ID!) { deleteSandbox(input: {sandboxId: $id}) { deletedSandboxId } }"
+
+
+class TokenExpiredError(Exception):
+    """A program of your own would get another token here, and go on from the last `seq`."""
 
 
 async def ask(document: str, **variables: object) -> dict[str, Any]:
@@ -57,8 +63,19 @@ async def run(sandbox_id: str, code: str) -> AsyncIterator[dict[str, Any]]:
                     event = answer["executeCode"]
                     after, status = event["seq"], event.get("status")
                     yield event
-        except TransportConnectionFailed:
+        except TransportConnectionFailed as error:
+            if is_refused(error):
+                raise TokenExpiredError from error
             await asyncio.sleep(1)
+
+
+def is_refused(error: BaseException | None) -> bool:
+    """Whether the server closed with 4403, after which the same token is of no use."""
+    while error is not None:
+        if isinstance(error, ConnectionClosed) and error.rcvd is not None:
+            return error.rcvd.code == REFUSED
+        error = error.__cause__
+    return False
 
 
 async def main() -> None:
@@ -69,8 +86,12 @@ async def main() -> None:
         code = "for word in ['live', 'output']: print(word, flush=True)\n6 * 7"
         async for event in run(sandbox_id, code):
             print(json.dumps(event), flush=True)
-    finally:
+    except TokenExpiredError:
+        sys.exit(f"The token has expired: go on with a new one. The sandbox {sandbox_id} stays.")
+    except BaseException:
         await ask(DELETE, id=sandbox_id)
+        raise
+    await ask(DELETE, id=sandbox_id)
 
 
 asyncio.run(main())

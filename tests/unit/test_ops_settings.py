@@ -34,7 +34,10 @@ def test_what_is_given_is_not_started(environ: dict[str, str], postgres: bool, r
     assert settings.local_ray is ray
 
 
-@pytest.mark.parametrize(("name", "value"), [("API_PORT", "http"), ("API_WORKERS", "0")])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("API_PORT", "http"), ("API_PORT", "65536"), ("API_WORKERS", "0")],
+)
 def test_a_number_that_is_none_is_said(name: str, value: str) -> None:
     """A wrong number is named with its variable."""
     with pytest.raises(ValueError, match=f"{name} is '{value}'"):
