@@ -12,7 +12,7 @@ from tests.support.api import EXECUTE, Api, Json
 from tests.support.postgres import supabase_server, transaction_pooler
 from tests.support.serving import socket
 from tests.support.stack import Server, Stack, running_server, start_server
-from tests.support.tokens import user_token
+from tests.support.tokens import secret_of, user_token
 
 CHANGED = "subscription { sandboxChanged { sandbox { id name } } }"
 RENAMED = "sandbox { id }"
@@ -108,9 +108,18 @@ async def test_a_server_behind_a_transaction_pooler(stack: Stack, tmp_path: Path
         pooled = exits.enter_context(
             transaction_pooler(postgres.sockets, postgres.app, database.name)
         )
-        server = exits.enter_context(
-            running_server(stack, log=tmp_path / "log", DATABASE_URL=pooled)
-        )
+        # An instance of its own: another database knows nothing of the stack's sandboxes, and
+        # its reconciler would clear them away.
+        own = {
+            "DATA_DIR": str(tmp_path / "data"),
+            "DATABASE_URL": pooled,
+            "RAY_ADDRESS": stack.state("ray")["address"],
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN_PATH": str(stack.layout.ray_token),
+            "SANDBOX_NODE_DATA_DIR": str(stack.layout.data_dir),
+            "SUPABASE_JWT_SECRET": secret_of(stack),
+        }
+        server = exits.enter_context(running_server(stack, log=tmp_path / "log", **own))
 
         async def work(name: str) -> list[str]:
             async with Api(server.url, user_token(stack)) as api:

@@ -55,6 +55,7 @@ async def test_time_is_limited(session: Session, index: Index) -> None:
     assert installer_processes() == []
 
 
+@pytest.mark.alone
 async def test_cancelling_ends_it(session: Session, index: Index) -> None:
     """A cancelled installation leaves neither processes nor bytes, and the next one works."""
     index.add("slow", "1.0", {"slow.bin": os.urandom(60 * 1024 * 1024)})
@@ -86,6 +87,7 @@ thread.join()
 """
 
 
+@pytest.mark.alone
 async def test_an_actor_that_is_killed_takes_uv_with_it(session: Session, index: Index) -> None:
     """After a SIGKILL nothing of an installation runs on, and the next one works."""
     index.add("slow", "1.0", {"slow.bin": os.urandom(60 * 1024 * 1024)})
