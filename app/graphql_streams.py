@@ -16,14 +16,13 @@ from app.in_flight import Take
 from app.wires import Answer, Wire, answer_of
 from app.writing import PeerGoneError, send_head, write
 from schema.errors import client_error
-from services.errors import UnauthenticatedError
+from services.auth import expiry_refusal
 
 HEARTBEAT_SECONDS = 12.0
 """Of silence: proxies and browsers cut what is silent for longer, and a dead peer is noticed."""
 
 LAST_SECONDS = 2.0
 ENDED = object()
-EXPIRED = UnauthenticatedError("The token has expired: go on with a new one.")
 
 Results = AsyncGenerator[object, None]
 """Of `ExecutionResult` alone: increments, which Strawberry has types for, are not delivered."""
@@ -94,7 +93,7 @@ class StreamResponse(Response):
             await asyncio.gather(*work.values(), return_exceptions=True)
         last = b""
         if not ended:
-            last = self._wire.result(_told(EXPIRED)) + self._wire.end
+            last = self._wire.result(_told(expiry_refusal())) + self._wire.end
         elif work["stream"] in ended and (fault := work["stream"].exception()):
             if isinstance(fault, PeerGoneError):
                 return

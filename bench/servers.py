@@ -1,7 +1,6 @@
 """Servers to measure: processes of their own, with the flags that `make run` serves with."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ from contextlib import contextmanager, suppress
 
 from ops import api
 from ops.layout import REPOSITORY
+from services.executor.ports import free_port
 
 READY_SECONDS = 60.0
 REST_SECONDS = 60
@@ -21,7 +21,7 @@ REST_SECONDS = 60
 @contextmanager
 def served(application: str, ready_path: str, *flags: str) -> Iterator[tuple[str, int]]:
     """Serve an application; yield its websocket's address and the process's id."""
-    port = _free_port()
+    port = free_port()
     place = (f"--port={port}", f"--timeout-keep-alive={REST_SECONDS}")
     command = [sys.executable, "-m", "uvicorn", application, *place]
     command += [*api.FLAGS, "--log-level=warning", *flags]
@@ -35,13 +35,6 @@ def served(application: str, ready_path: str, *flags: str) -> Iterator[tuple[str
     finally:
         process.terminate()
         process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _wait(url: str, process: subprocess.Popen[bytes]) -> None:

@@ -43,7 +43,7 @@ class Settings:
         return cls(
             layout=Layout.of(values.get("DATA_DIR") or DEFAULT_DATA_DIR),
             host=values.get("API_HOST") or "127.0.0.1",
-            port=_number(values, "API_PORT", 8000, most=LAST_PORT),
+            port=_number(values, "API_PORT", 8000, least=1, most=LAST_PORT),
             workers=_number(values, "API_WORKERS", 1, least=1),
             environment=environment,
             database_url=values.get("DATABASE_URL", ""),

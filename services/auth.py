@@ -34,6 +34,11 @@ class _Trusted:
     """None for the shared secret."""
 
 
+def expiry_refusal() -> UnauthenticatedError:
+    """Refuse a token that was good: its signature is looked at first, so nobody else learns it."""
+    return UnauthenticatedError("The token has expired: go on with a new one.")
+
+
 class TokenVerifier:
     """Verifies tokens under a shared secret, a provider's public keys, or either.
 
@@ -69,7 +74,7 @@ class TokenVerifier:
         if known is not None and await self._still_counts(known):
             if known.viewer.expires_at <= datetime.now(UTC):
                 self._known.forget(token)
-                raise _refusal()
+                raise expiry_refusal()
             return known.viewer
         trusted = await self._trusted(token)
         viewer = self._viewer(_claims(token, trusted))
@@ -127,6 +132,8 @@ def _claims(token: str, trusted: _Trusted) -> Mapping[str, JSON]:
         )
         # The database takes no NaN, and no token that means well has one.
         json.dumps(claims, allow_nan=False)
+    except jwt.ExpiredSignatureError as error:
+        raise expiry_refusal() from error
     except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as error:
         # Infinity and absurd nesting leave PyJWT as the errors of Python itself.
         raise _refusal() from error

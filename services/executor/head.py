@@ -14,13 +14,14 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import psutil
 
 from ops.layout import Layout, write_once
+from services.executor.ports import free_ports
 
 HOST = "127.0.0.1"
 START_SECONDS = 90.0
@@ -151,7 +152,7 @@ def _start(layout: Layout) -> Head:
 
 
 def _new_head(layout: Layout) -> Head:
-    port, client_port = _free_ports(2)
+    port, client_port = free_ports(2)
     return Head(f"{HOST}:{port}", f"ray://{HOST}:{client_port}", str(layout.short / "ray"))
 
 
@@ -164,7 +165,7 @@ def _command(head: Head, layout: Layout) -> list[str]:
                 "runtime-env-agent",
                 "metrics-export",
             ),
-            _free_ports(4),
+            free_ports(4),
             strict=True,
         )
     )
@@ -235,15 +236,6 @@ def _lock(layout: Layout) -> Iterator[None]:
     with (layout.state / "ray.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports that nobody has just now, all different."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind((HOST, 0))
-        return [one.getsockname()[1] for one in sockets]
 
 
 def _open(address: str) -> bool:

@@ -22,7 +22,7 @@ SOCKETS = (
 )
 PYTHON = tuple(gql_client.KINDS)
 STREAMS = ("apollo-4-multipart", "apollo-3-multipart", "urql-events", "graphql-sse")
-OFTEN = ("apollo-4-websocket", "apollo-4-multipart", "urql-events", "relay", "gql-httpx")
+OFTEN = ("apollo-4-websocket", "apollo-4-multipart", "urql-events", "gql-httpx")
 """One of each kind; the others with the long tests."""
 SECONDS = 120.0
 

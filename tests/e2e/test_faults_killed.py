@@ -130,6 +130,7 @@ async def test_an_actor_ended_while_idle(api: Api, stack: Stack) -> None:
     await api.delete(sandbox)
 
 
+@pytest.mark.long
 async def test_a_session_that_another_driver_cleans_up(api: Api, stack: Stack) -> None:
     """ray-agents' cleanup_session leaves the sandbox STOPPED with the reason; a start works."""
     sandbox = await api.create()

@@ -32,6 +32,7 @@ async def readiness(server: Server) -> tuple[int, Any]:
     return answer.status_code, answer.json()
 
 
+@pytest.mark.long
 @pytest.mark.alone
 async def test_docker_away(api: Api, server: Server, stack: Stack) -> None:
     """Starts are SERVICE_UNAVAILABLE and leave rows FAILED with the reason; /ready says why.

@@ -6,7 +6,8 @@ import sys
 import pytest
 
 from ops.layout import REPOSITORY
-from tests.support.stack import Stack, free_port
+from services.executor.ports import free_port
+from tests.support.stack import Stack
 
 PRODUCTION = {
     "ENVIRONMENT": "production",

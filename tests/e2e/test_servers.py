@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import httpx
 import psutil
+import pytest
 
 from tests.support.api import EXECUTE, Api, Json
 from tests.support.postgres import supabase_server, transaction_pooler
@@ -100,6 +101,7 @@ async def test_workers_share_everything(stack: Stack, tmp_path: Path) -> None:
     assert "Traceback" not in (tmp_path / "log").read_text()
 
 
+@pytest.mark.long
 async def test_a_server_behind_a_transaction_pooler(stack: Stack, tmp_path: Path) -> None:
     """Two users' whole way over two server connections: each has what is theirs, and no more."""
     async with AsyncExitStack() as exits:

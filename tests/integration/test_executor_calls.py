@@ -156,6 +156,7 @@ async def test_a_session_elsewhere_is_called_by_ray(
     assert connection_to(desk) is not None
 
 
+@pytest.mark.long
 async def test_an_actor_that_dies_under_a_read(lab: Lab) -> None:
     """Who reads by the socket of an actor that is killed is told that the session is gone."""
     desk = await lab.start()

@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from ops.layout import REPOSITORY
 from tests.support.sessions import Desk, Lab
 from tests.support.stack import Stack
@@ -74,6 +76,7 @@ def test_a_plain_cell_is_what_ipython_would_make_of_it(stack: Stack) -> None:
     assert found["taught"] == [[True, False], [True, False]]
 
 
+@pytest.mark.long
 async def test_nothing_shown_is_kept_in_the_sandbox(lab: Lab) -> None:
     """More than the memory is printed, bit by bit; figures and tracebacks leave no copy."""
     desk = await lab.start()

@@ -20,7 +20,7 @@ from tests.support.sessions import BUSY, Desk, Lab, until
 
 TIMED_OUT, INTERRUPTED = ExecutionStatus.TIMED_OUT, ExecutionStatus.INTERRUPTED
 ENDED_WITHIN_SECONDS = 3.0
-"""Of the limit, as the issue has it."""
+"""Of the limit, on a machine that does nothing else."""
 STUBBORN = """
 said = []
 while True:
@@ -31,34 +31,44 @@ while True:
 """
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
-        BUSY,
-        "print('up', flush=True)\nimport time; time.sleep(1000)",
-        "print('up', flush=True)\ninput()",
-        "print('up', flush=True)\n!sleep 1000",
-        "print('up', flush=True)\nimport asyncio\nawait asyncio.sleep(1000)",
-        STUBBORN.format("BaseException"),
-        "print('up', flush=True)\nimport re; re.match('(a*)*b', 'a' * 64)",
-        "print('up', flush=True)\nimport os, signal; os.kill(os.getpid(), signal.SIGSTOP)",
-    ],
-)
+ENDLESS = [
+    BUSY,
+    "print('up', flush=True)\nimport time; time.sleep(1000)",
+    "print('up', flush=True)\ninput()",
+    "print('up', flush=True)\n!sleep 1000",
+    "print('up', flush=True)\nimport asyncio\nawait asyncio.sleep(1000)",
+    STUBBORN.format("BaseException"),
+    "print('up', flush=True)\nimport re; re.match('(a*)*b', 'a' * 64)",
+    "print('up', flush=True)\nimport os, signal; os.kill(os.getpid(), signal.SIGSTOP)",
+]
+
+
+@pytest.mark.parametrize("code", ENDLESS)
 async def test_code_over_its_limit_is_ended(desk: Desk, code: str) -> None:
-    """Whatever it does, code ends within 3 s of its limit, with its output until then."""
+    """Whatever it does, code ends with its limit, with its output until then."""
+    run = await desk.run(code, timeout_seconds=1)
+
+    assert run.status is TIMED_OUT
+    assert run.finished.exit_code == 124
+    assert run.finished.interpreter_restarted
+    assert run.stdout == "up\n"
+    assert run.error.name == "TimeoutError"
+    assert "timeoutSeconds" in run.error.value
+    assert await desk.value("6 * 7") == "42"
+
+
+@pytest.mark.long
+@pytest.mark.alone
+@pytest.mark.parametrize("code", ENDLESS)
+async def test_code_over_its_limit_is_ended_at_once(desk: Desk, code: str) -> None:
+    """Nobody waits for it longer than the product says."""
     began = time.monotonic()
     run = await desk.run(code, timeout_seconds=1)
     took = time.monotonic() - began
 
     assert run.status is TIMED_OUT
-    assert run.finished.exit_code == 124
-    assert run.finished.interpreter_restarted
     assert run.finished.duration_ms < 1000 * (1 + ENDED_WITHIN_SECONDS)
     assert took < 1 + ENDED_WITHIN_SECONDS
-    assert run.stdout == "up\n"
-    assert run.error.name == "TimeoutError"
-    assert "timeoutSeconds" in run.error.value
-    assert await desk.value("6 * 7") == "42"
 
 
 @pytest.mark.parametrize(

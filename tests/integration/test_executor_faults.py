@@ -249,6 +249,7 @@ async def test_a_container_killed_from_outside(lab: Lab) -> None:
     assert await desk.value("6 * 7") == "42"
 
 
+@pytest.mark.long
 async def test_a_sandbox_that_hangs(lab: Lab) -> None:
     """Docker waits for it without end; here it is ended, and deleted, all the same."""
     desk = await lab.start()
@@ -262,6 +263,7 @@ async def test_a_sandbox_that_hangs(lab: Lab) -> None:
     assert not docker("ps", "--all", "--quiet", "--filter", f"name={desk.container}")
 
 
+@pytest.mark.long
 async def test_the_container_of_a_lost_session_hangs(lab: Lab) -> None:
     """The node's agent removes it as any other."""
     desk = await lab.start()

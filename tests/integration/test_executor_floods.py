@@ -6,10 +6,10 @@ from services.executor.messages import ExecutionStatus, InputRequested
 from tests.support.sessions import Desk, Lab, in_plain_words, works_again
 
 LOST, FAILED = ExecutionStatus.LOST, ExecutionStatus.FAILED
-# Bombs and floods: what runs beside them waits for longer than it bears.
-pytestmark = pytest.mark.alone
+# `alone`: what runs beside a bomb waits for longer than it bears.
 
 
+@pytest.mark.alone
 async def test_a_bomb_of_forks(desk: Desk, resting: int) -> None:
     """A fork bomb meets the limit or ends with its execution; one interpreter goes on."""
     code = "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass"
@@ -19,6 +19,7 @@ async def test_a_bomb_of_forks(desk: Desk, resting: int) -> None:
     await works_again(desk, resting)
 
 
+@pytest.mark.alone
 async def test_forks_over_the_limit_raise(desk: Desk, resting: int) -> None:
     """Forks without end get an exception, or end as a sandbox that ran out of memory."""
     code = """
@@ -37,6 +38,7 @@ except BlockingIOError:
     await works_again(desk, resting)
 
 
+@pytest.mark.alone
 async def test_threads_over_the_limit_raise(desk: Desk, resting: int) -> None:
     """Threads without end get an exception, or end as a sandbox that died."""
     code = """

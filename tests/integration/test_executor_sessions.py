@@ -149,6 +149,7 @@ async def test_ten_run_code_side_by_side(lab: Lab) -> None:
     assert [run.succeeded().stdout for run in runs] == [f"{n}" * 20 for n in range(10)]
 
 
+@pytest.mark.long
 async def test_a_plain_folder_is_watched(lab: Lab) -> None:
     """Where a node has no loop mounts, code over the disk limit is ended and told why."""
     desk = lab.desk(limits=SessionLimits(disk_bytes=64_000_000))
@@ -167,6 +168,7 @@ async def test_a_plain_folder_is_watched(lab: Lab) -> None:
     assert after.status is ExecutionStatus.SUCCEEDED
 
 
+@pytest.mark.long
 async def test_a_node_that_has_joined_again_has_its_sessions(lab: Lab) -> None:
     """Ray names a node anew each time: a session goes back to the one that has its folders."""
     desk = await lab.start()

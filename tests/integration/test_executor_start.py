@@ -1,5 +1,7 @@
 """How an interpreter begins: whatever the user has put in its way."""
 
+import pytest
+
 from services.executor.messages import ExecutionStatus
 from tests.support.sessions import Desk, Lab, Run
 
@@ -114,6 +116,7 @@ async def test_an_interpreter_looks_for_no_module(lab: Lab) -> None:
     assert await desk.value("Finder.names") == "[]"
 
 
+@pytest.mark.long
 async def test_an_old_package_of_the_users_harms_nothing(lab: Lab) -> None:
     """One that the interpreter has too, in a version that it could not use, is installed."""
     desk = await lab.start()
@@ -140,6 +143,7 @@ async def test_code_starts_in_the_workspace(desk: Desk) -> None:
     assert run.succeeded().stdout == "/workspace /workspace __main__\n"
 
 
+@pytest.mark.long
 async def test_an_interpreter_starts_in_a_closed_workspace(lab: Lab) -> None:
     """Who has taken his own rights on the workspace away can give them back."""
     desk = await lab.start()
@@ -164,6 +168,7 @@ async def test_an_interpreter_that_cannot_start(lab: Lab) -> None:
     assert await desk.processes() < FEW_PROCESSES
 
 
+@pytest.mark.long
 async def test_limits_lowered_for_good_cost_one_execution(lab: Lab) -> None:
     """Code may lower what its supervisor may use; what can't start then has a new container."""
     desk = await lab.start()

@@ -166,6 +166,7 @@ async def test_their_clean_up_stops_the_session(lab: Lab) -> None:
     assert await desk.executor.last_words(desk.id, None) is None
 
 
+@pytest.mark.long
 async def test_a_stock_executor_of_the_name_is_replaced(lab: Lab, stack: Stack) -> None:
     """It refuses calls of ours in words; a start ends it, and takes its place."""
     desk: Desk = lab.desk()

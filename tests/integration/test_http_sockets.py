@@ -59,6 +59,7 @@ async def test_execute_code(url: str, stubs: Stubs, name: str) -> None:
 
 ANONYMOUS = jwt.encode({"role": "anon", "exp": 2**33}, SECRET, algorithm="HS256")
 MISSING = "Send a token: `Authorization: Bearer <jwt>`."
+EXPIRED = "The token has expired: go on with a new one."
 UNVERIFIED = (
     "The token is missing or does not verify. "
     "Send `Authorization: Bearer <token>` with a valid token of a signed-in user."
@@ -71,7 +72,8 @@ UNVERIFIED = (
         ({}, MISSING),
         ({"Authorization": "nonsense"}, "Send the token as `Authorization: Bearer <jwt>`."),
         ({"Authorization": 7}, MISSING),
-        ({"Authorization": f"Bearer {token(seconds=-1)}"}, UNVERIFIED),
+        ({"Authorization": f"Bearer {token(seconds=-1)}"}, EXPIRED),
+        ({"Authorization": "Bearer a.b.c"}, UNVERIFIED),
         (
             {"Authorization": f"Bearer {ANONYMOUS}"},
             "An anonymous key may not do this: sign in and send that token.",

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from ops.layout import REPOSITORY
+from services.executor.ports import free_port
 from tests.support.api import Api
 from tests.support.serving import socket
-from tests.support.stack import Stack, free_port, running_server, start_server
+from tests.support.stack import Stack, running_server, start_server
 
 COUNT = """subscription ($id: ID!) { executeCode(input: {sandboxId: $id, code:
     "import time\\nfor i in range(600): print(i, flush=True); time.sleep(0.1)"}) {

@@ -16,6 +16,7 @@ from ops.engine import Engine
 from ops.image import Base, ensure_base
 from ops.settings import DEFAULT_BASE_IMAGE
 from ops.uv import Uv
+from services.executor.ports import free_port, free_ports
 
 START_SECONDS = 120.0
 TOKEN = "/run/ray_token"
@@ -60,26 +61,18 @@ def token(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def cluster(engine: Engine, image: str, token: Path) -> Iterator[str]:
     """Address of a Ray cluster that others run."""
-    port, client_port = free_port(), free_port()
+    port, client_port, agent_port = free_ports(3)
     arguments = (
         *RAY, "-e", "GRPC_ENABLE_FORK_SUPPORT=0",
         "-v", f"{token}:{TOKEN}:ro", "--shm-size=512m", "--entrypoint=python3", image,
         "-m", "ray.scripts.scripts", "start", "--head", "--block", f"--port={port}",
         f"--ray-client-server-port={client_port}", "--min-worker-port=0", "--max-worker-port=0",
-        f"--dashboard-agent-listen-port={free_port()}", "--object-store-memory=200000000",
+        f"--dashboard-agent-listen-port={agent_port}", "--object-store-memory=200000000",
         "--include-dashboard=false", "--disable-usage-stats",
     )  # fmt: skip
     with container(engine, *arguments) as name:
         wait_for(lambda: is_open(client_port), engine, name)
         yield f"ray://127.0.0.1:{client_port}"
-
-
-def free_port() -> int:
-    """Return a port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def is_open(port: int) -> bool:

@@ -115,6 +115,7 @@ def test_a_broken_registration_is_said_and_not_changed(engine: Engine, base_imag
         engine.configure({RUNTIME: good})
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("engine")
 def test_starts_again_after_being_killed(engine: Engine, base_image: str) -> None:
     """A killed engine's container, networks, sockets and pid files stop no new one."""

@@ -118,6 +118,7 @@ def test_a_head_that_lost_a_part_is_started_anew(layout: Layout, running: head.H
     assert not psutil.wait_procs(before, timeout=10)[1]
 
 
+@pytest.mark.long
 def test_stop_ends_this_head_and_no_other(layout: Layout, running: head.Head) -> None:
     """Another instance's head stays when one is stopped, and nothing of the stopped one does."""
     with tempfile.TemporaryDirectory(prefix="sbt-") as folder:

@@ -17,7 +17,7 @@ from ops.engine import Engine
 from ops.layout import REPOSITORY, Layout
 from ops.process import run
 from services.executor import head
-from tests.support.stack import free_port
+from services.executor.ports import free_port
 
 READY_SECONDS = 240.0
 STOP_SECONDS = 40.0
@@ -107,6 +107,7 @@ def press_ctrl_c(process: subprocess.Popen[bytes]) -> None:
     os.killpg(process.pid, signal.SIGINT)
 
 
+@pytest.mark.long
 def test_workers_that_outlive_their_server_are_ended(layout: Layout, tmp_path: Path) -> None:
     """After a SIGKILL they go on to serve; `make stop` finds them, and `make run` tells of them."""
     port = free_port()

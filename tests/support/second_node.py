@@ -3,15 +3,22 @@
 import asyncio
 import os
 import sys
+import tempfile
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
+import psutil
+
 from services.executor import cluster, head
+from services.executor.ports import free_port
 from tests.support.sessions import until
-from tests.support.stack import Stack, free_port
+from tests.support.stack import Stack
 
 PORTS = ("dashboard-agent-listen", "dashboard-agent-grpc", "runtime-env-agent", "metrics-export")
+ATTEMPTS = 3
 STORE_BYTES = 100_000_000
 NO_DOCKER = {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
 
@@ -22,30 +29,58 @@ async def second_node(
 ) -> AsyncIterator[str]:
     """Have another node, whose id is given; the process is to be connected to Ray already."""
     known = set(cluster.alive_nodes())
-    running = await asyncio.create_subprocess_exec(
-        *_command(stack, cpus),
-        env=head.environment(stack.layout, os.environ) | dict(environment or {}),
-        cwd="/",
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    process = await _joined(stack, environment, cpus, known)
     try:
-        await _until_there_are(known, 1)
         [added] = set(cluster.alive_nodes()) - known
         yield added
     finally:
-        running.terminate()
-        await running.wait()
-        await _until_there_are(known, 0)
+        await _end(process)
+        await until(lambda: _are_there(known, 0))
 
 
-async def _until_there_are(known: set[str], added: int) -> None:
-    async def holds() -> bool:
-        alive = await cluster.blocking(cluster.alive_nodes)
-        return len(set(alive) - known) == added
+async def _joined(
+    stack: Stack, environment: Mapping[str, str] | None, cpus: int, known: set[str]
+) -> Process:
+    """Start its process; Ray ends one again where another process took one of its ports."""
+    with tempfile.TemporaryFile() as said:
+        for _ in range(ATTEMPTS):
+            process = await asyncio.create_subprocess_exec(
+                *_command(stack, cpus),
+                env=head.environment(stack.layout, os.environ) | dict(environment or {}),
+                cwd="/",
+                stdout=said,
+                stderr=said,
+                start_new_session=True,
+            )
+            try:
+                await until(partial(_has_joined_or_ended, process, known))
+            except BaseException:
+                await _end(process)
+                raise
+            if process.returncode is None:
+                return process
+        said.seek(0)
+        raise RuntimeError(f"no second node: {said.read().decode(errors='replace')}")
 
-    await until(holds)
+
+async def _has_joined_or_ended(process: Process, known: set[str]) -> bool:
+    return process.returncode is not None or await _are_there(known, 1)
+
+
+async def _end(process: Process) -> None:
+    """End it. Its raylet is told first: one that is killed is missed only half a minute later."""
+    with suppress(psutil.NoSuchProcess):
+        for child in psutil.Process(process.pid).children(recursive=True):
+            if child.name() == "raylet":
+                child.terminate()
+    with suppress(ProcessLookupError):
+        process.terminate()
+    await process.wait()
+
+
+async def _are_there(known: set[str], added: int) -> bool:
+    alive = await cluster.blocking(cluster.alive_nodes)
+    return len(set(alive) - known) == added
 
 
 def _command(stack: Stack, cpus: int) -> list[str]:

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ import httpx
 
 from ops import api
 from ops.layout import REPOSITORY, Layout
+from services.executor.ports import free_port
 
 DEFAULT_DATA_DIR = ".data-test"
 READY_SECONDS = 90.0
@@ -151,11 +151,3 @@ def _wait_ready(server: Server) -> None:
                 return
         time.sleep(0.1)
     raise RuntimeError(f"the API is not ready: {answer and answer.text}\n{server.log.read_text()}")
-
-
-def free_port() -> int:
-    """Return a port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

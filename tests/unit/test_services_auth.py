@@ -102,15 +102,28 @@ async def test_a_bad_token_is_unauthenticated(token: str) -> None:
         await verify(token)
 
 
-async def test_all_refusals_say_the_same() -> None:
-    """Whoever guesses learns nothing."""
-    messages = set()
-    for token in BAD.values():
-        with pytest.raises(UnauthenticatedError) as caught:
-            await verify(token)
-        messages.add(caught.value.message)
+async def refusal(token: str) -> str:
+    """Have a token refused; return what is said."""
+    with pytest.raises(UnauthenticatedError) as caught:
+        await verify(token)
+    return caught.value.message
 
-    assert len(messages) == 1
+
+async def test_all_refusals_say_the_same() -> None:
+    """Whoever guesses learns nothing; that it has expired is told of one that was good."""
+    messages = {name: await refusal(token) for name, token in BAD.items()}
+    expired = {messages.pop(name) for name in BAD if "expired" in name}
+
+    assert expired == {"The token has expired: go on with a new one."}
+    assert len(set(messages.values())) == 1
+    assert not expired & set(messages.values())
+
+
+async def test_a_forged_token_that_has_expired_does_not_verify() -> None:
+    """The signature is looked at first."""
+    forged = signed(exp=NOW - 1, secret="another secret of at least thirty-two bytes")
+
+    assert "does not verify" in await refusal(forged)
 
 
 @pytest.mark.parametrize(
