@@ -11,7 +11,7 @@ from services.conversion import Submission, execution_of
 from services.entities import Execution, ExecutionUpdate, Viewer
 from services.errors import ServiceUnavailableError
 from services.execution_events import closing_events, is_told
-from services.executor.errors import ExecutorError
+from services.executor.errors import ClusterUnavailableError, ExecutorError
 from services.executor.interface import Executor
 from services.executor.messages import EventBatch, Finished, Output
 from services.ledger import Ledger
@@ -19,6 +19,9 @@ from services.operations import Operations
 
 FEW_EVENTS = 4
 FEW_CHARACTERS = 4096
+SILENCE_SECONDS = 60.0
+"""For a node that does not answer to come back, or for Ray to know that it is gone: half of it."""
+PAUSE_SECONDS = 0.5
 
 
 class Feed:
@@ -89,14 +92,23 @@ class Feed:
         return await self._asker.ask(
             viewer,
             reading,
-            partial(
-                self._executor.read,
-                submission.session_id,
-                str(submission.id),
-                after,
-                reader_id=reading.reader_id,
-            ),
+            partial(self._read, submission, after, reading.reader_id),
         )
+
+    async def _read(self, submission: Submission, after: int, reader_id: str) -> EventBatch:
+        """Read what comes next; a session that can't be reached is asked again, for a while."""
+        end: float | None = None
+        while True:
+            try:
+                return await self._executor.read(
+                    submission.session_id, str(submission.id), after, reader_id=reader_id
+                )
+            except ClusterUnavailableError:
+                now = asyncio.get_running_loop().time()
+                end = now + SILENCE_SECONDS if end is None else end
+                if now >= end:
+                    raise
+                await asyncio.sleep(PAUSE_SECONDS)
 
     async def _complete(
         self, viewer: Viewer, submission: Submission, batch: EventBatch

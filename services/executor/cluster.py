@@ -13,6 +13,7 @@ import ray
 from ray._private.state import available_resources_per_node
 from ray.exceptions import (
     ActorUnavailableError,
+    ActorUnschedulableError,
     GetTimeoutError,
     RayActorError,
     RayError,
@@ -24,6 +25,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from services.executor.errors import (
     ClusterUnavailableError,
     ExecutorError,
+    NoCapacityError,
     SessionGoneError,
 )
 
@@ -92,8 +94,8 @@ async def blocking[T](
 async def answer(reference: object, seconds: float) -> Any:  # noqa: ANN401
     """Wait for an actor's answer; what it raised is raised here.
 
-    Raises `SessionGoneError` where the actor is dead, `ClusterUnavailableError` where Ray
-    does not answer in time.
+    Raises `SessionGoneError` where the actor is dead, `NoCapacityError` where its node could
+    never take it, and `ClusterUnavailableError` where Ray does not answer in time.
     """
     try:
         async with asyncio.timeout(seconds):
@@ -102,6 +104,11 @@ async def answer(reference: object, seconds: float) -> Any:  # noqa: ANN401
         if isinstance(error.cause, ExecutorError):
             raise error.cause from None
         raise
+    except ActorUnschedulableError as error:
+        msg = (
+            "The node that is to have the sandbox is gone, or smaller than what a sandbox reserves."
+        )
+        raise NoCapacityError(msg) from error
     except ActorUnavailableError as error:
         raise _unavailable(str(error)) from error
     except RayActorError as error:

@@ -176,6 +176,7 @@ def strange_container(stack: Stack, session: str) -> str:
     return docker("run", "--detach", "--network=none", *labels, image, "sleep", "600").strip()
 
 
+@pytest.mark.long
 async def test_one_keeper_at_a_time(apart: Apart, stack: Stack, tmp_path: Path) -> None:
     """Of two processes one holds the lease; killed, the other takes over and keeps house."""
     first = start_server(stack, log=tmp_path / "first", **apart.variables())

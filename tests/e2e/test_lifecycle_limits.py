@@ -127,6 +127,7 @@ async def start(api: Api, sandbox: str) -> str:
     return str(started["sandbox"]["status"])
 
 
+@pytest.mark.long
 async def test_executions_at_once_stay_within_the_limit(tenant: Api) -> None:
     """Queued ones count; many quick ones in a row never trip it."""
     sandbox = await tenant.create()

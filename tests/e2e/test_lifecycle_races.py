@@ -159,6 +159,7 @@ async def test_a_client_that_leaves_ends_no_start(racers: tuple[Api, Api]) -> No
     await api.delete(sandbox)
 
 
+@pytest.mark.long
 async def test_a_process_notices_what_another_did_to_a_sandbox(racers: tuple[Api, Api]) -> None:
     """After another process has stopped and started it, all calls reach the new session."""
     here, there = racers

@@ -189,6 +189,7 @@ def test_two_at_once(folder: Path) -> None:
     assert is_alive(postmaster_of(folder))
 
 
+@pytest.mark.long
 def test_two_folders(folder: Path) -> None:
     """Servers of two folders run side by side, and stopping one leaves the other."""
     other = Path(tempfile.mkdtemp(prefix="sba-test-"))

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from services import feed
 from services.entities import CodeToRun, NewSandbox, PackagesToInstall
 from services.errors import (
     ConflictError,
@@ -212,6 +213,35 @@ async def test_a_follower_gets_what_comes_after_its_place(room: Room) -> None:
 
     assert second.event.seq == 2
     assert [update.event.seq for update in rest] == [3]
+
+
+async def test_a_session_that_cannot_be_reached_for_a_while_is_read_on(room: Room) -> None:
+    """The reader hears nothing meanwhile, and everything afterwards."""
+    sandbox = await room.running()
+    name = await a_held_execution(room, sandbox)
+    room.executor.faults["read"] += [ClusterUnavailableError("Ray is away.")] * 2
+    follow = room.services.executions.follow(room.viewer, name, 1)
+    second = await anext(follow)
+    session_of(room).finish(session_of(room).executions[name], ExecutionStatus.FAILED)
+    rest = [update async for update in follow]
+
+    assert not room.executor.faults["read"]
+    assert [update.event.seq for update in (second, *rest)] == [2, 3]
+
+
+async def test_a_session_that_is_not_reached_again_ends_the_reading(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With an error after which reading may go on."""
+    monkeypatch.setattr(feed, "SILENCE_SECONDS", 0.0)
+    sandbox = await room.running()
+    name = await a_held_execution(room, sandbox)
+    room.executor.faults["read"].append(ClusterUnavailableError("Ray is away."))
+    with pytest.raises(ServiceUnavailableError):
+        await anext(room.services.executions.follow(room.viewer, name, 1))
+    again = await anext(room.services.executions.follow(room.viewer, name, 1))
+
+    assert again.event.seq == 2
 
 
 async def test_a_reader_that_goes_says_so(room: Room) -> None:

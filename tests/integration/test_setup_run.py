@@ -21,6 +21,8 @@ from services.executor.ports import free_port
 
 READY_SECONDS = 240.0
 STOP_SECONDS = 40.0
+API_PORT = 8000
+"""What those are told that do not serve."""
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +40,7 @@ def environment(layout: Layout, port: int) -> dict[str, str]:
     return os.environ | place | {"API_WORKERS": "2"}
 
 
-def make(target: str, layout: Layout, port: int = 0) -> subprocess.CompletedProcess[str]:
+def make(target: str, layout: Layout, port: int = API_PORT) -> subprocess.CompletedProcess[str]:
     """Run a target to its end."""
     return subprocess.run(
         ["make", target],

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import psutil
+import ray
 
 from services.executor import cluster, head
 from services.executor.ports import free_port
@@ -36,6 +37,16 @@ async def second_node(
     finally:
         await _end(process)
         await until(lambda: _are_there(known, 0))
+
+
+def kill_node(node_id: str) -> None:
+    """End a node's raylet with SIGKILL, as a machine that loses its power ends it."""
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]
+    [socket] = [each["RayletSocketName"] for each in nodes if each["NodeID"] == node_id]
+    for process in psutil.process_iter():
+        with suppress(psutil.NoSuchProcess):
+            if process.name() == "raylet" and socket in " ".join(process.cmdline()):
+                process.kill()
 
 
 async def _joined(

@@ -36,7 +36,7 @@ def test_what_is_given_is_not_started(environ: dict[str, str], postgres: bool, r
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("API_PORT", "http"), ("API_PORT", "65536"), ("API_WORKERS", "0")],
+    [("API_PORT", "http"), ("API_PORT", "65536"), ("API_PORT", "0"), ("API_WORKERS", "0")],
 )
 def test_a_number_that_is_none_is_said(name: str, value: str) -> None:
     """A wrong number is named with its variable."""
