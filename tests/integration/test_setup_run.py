@@ -1,6 +1,7 @@
 """`make run` and `make stop`, on a DATA_DIR of the test's own."""
 
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -12,6 +13,7 @@ import httpx
 import psutil
 import pytest
 
+from db.embedded.places import SYSTEM_DIR
 from ops import api
 from ops.engine import Engine
 from ops.layout import REPOSITORY, Layout
@@ -31,7 +33,10 @@ def layout() -> Iterator[Layout]:
     with tempfile.TemporaryDirectory(prefix="sbt-") as folder:
         one = Layout.of(folder)
         yield one
-        make("stop", one)
+        stopped = make("stop", one)
+        # The folder is closed to the database's user.
+        shutil.rmtree(SYSTEM_DIR / one.instance())
+    assert stopped.returncode == 0, stopped.stderr
 
 
 def environment(layout: Layout, port: int) -> dict[str, str]:

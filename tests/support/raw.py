@@ -17,7 +17,7 @@ HANDSHAKE = {
     "Sec-WebSocket-Protocol": "graphql-transport-ws",
 }
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
-NO_CLOSE = 1006
+NO_STATUS, NO_CLOSE = 1005, 1006
 MEDIUM = 126
 """From here on a frame's length takes two bytes more, or eight."""
 SECONDS = 20.0
@@ -87,9 +87,11 @@ class Raw:
         return read
 
     async def closed(self) -> int:
-        """Read until a close; return its code, 1006 where none comes."""
+        """Read until a close; return its code, 1005 where it has none, 1006 where none comes."""
         opcode, payload = ((await self.frames()) or [(TEXT, b"")])[-1]
-        return int.from_bytes(payload[:2]) if opcode == CLOSE else NO_CLOSE
+        if opcode != CLOSE:
+            return NO_CLOSE
+        return int.from_bytes(payload[:2]) if payload else NO_STATUS
 
 
 def request(
