@@ -14,6 +14,7 @@ from typing import Any
 from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.protocol import State
 
 HEAD_BYTES = 128 * 1024
 """Of a request's line and headers, or of trailers, with room for what was read along."""
@@ -126,8 +127,10 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
                 b"".join(self.frames).decode()
             except UnicodeDecodeError:
                 self.frames = []
-                self.conn.send_close(INVALID_TEXT)
-                self.handle_parser_exception()
+                # Where a close came right behind it, that is answered instead.
+                if self.conn.state is State.OPEN:
+                    self.conn.send_close(INVALID_TEXT)
+                    self.handle_parser_exception()
                 return
         super().send_receive_event_to_app()
 
