@@ -57,7 +57,7 @@ def _routes(settings: Settings, holder: BackendHolder) -> list[BaseRoute]:
     page = _page(settings)
     connections, in_flight = Connections(settings.max_connections), InFlight()
     graphql = GraphQLEndpoint(schema, holder, page, connections, in_flight)
-    transfer = Transfers(holder)
+    transfer = Transfers(holder, in_flight)
     routes: list[BaseRoute] = [
         Route("/", _to_graphql),
         Route("/graphql", graphql.serve, methods=["GET", "POST"]),

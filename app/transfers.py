@@ -4,18 +4,21 @@ What a sandbox holds is not to be trusted: it is always an attachment, of no typ
 browser's sandbox, so that it never runs as a page of the API's origin.
 """
 
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import ExitStack, aclosing
 from http import HTTPStatus
 from urllib.parse import quote
 
 import structlog
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from app.backend import BackendHolder
 from app.bodies import chunks
+from app.in_flight import InFlight
 from app.ranges import ByteRange, UnsatisfiableRangeError, parse_range
+from app.writing import PIECE_BYTES
 from services.downloads import Download
 from services.errors import (
     BadUserInputError,
@@ -23,9 +26,11 @@ from services.errors import (
     ForbiddenError,
     NotFoundError,
     PayloadTooLargeError,
+    QuotaExceededError,
     ServiceError,
     ServiceUnavailableError,
 )
+from services.limits import TRANSFER_CHUNK_BYTES
 
 _log = structlog.get_logger(__name__)
 
@@ -35,8 +40,11 @@ _STATUS: Mapping[type[ServiceError], HTTPStatus] = {
     NotFoundError: HTTPStatus.NOT_FOUND,
     ConflictError: HTTPStatus.CONFLICT,
     PayloadTooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    QuotaExceededError: HTTPStatus.TOO_MANY_REQUESTS,
     ServiceUnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
+HELD_BYTES = 2 * TRANSFER_CHUNK_BYTES
+"""Of a download under way: a chunk on its way from the sandbox, and what waits to be taken."""
 _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "sandbox",
@@ -49,8 +57,9 @@ _HEADERS = {
 class Transfers:
     """Answers /files/{signature}."""
 
-    def __init__(self, holder: BackendHolder) -> None:
+    def __init__(self, holder: BackendHolder, in_flight: InFlight) -> None:
         self._holder = holder
+        self._in_flight = in_flight
 
     async def serve(self, request: Request) -> Response:
         """Move one file's bytes, in the direction that the address was signed for."""
@@ -82,7 +91,10 @@ class Transfers:
         headers["Content-Length"] = str(part.length)
         if request.method == "HEAD":
             return Response(None, status, headers)
-        return StreamingResponse(_bytes(download, part), status, headers)
+        with ExitStack() as stack:
+            stack.enter_context(self._in_flight.hold(download.owner))(HELD_BYTES)
+            content = _bytes(download, part)
+            return _FileResponse(content, status, headers, on_end=stack.pop_all().close)
 
     async def _upload(self, request: Request) -> Response:
         announced = request.headers.get("content-length", "")
@@ -103,10 +115,34 @@ async def _bytes(download: Download, part: ByteRange) -> AsyncGenerator[bytes, N
     try:
         async with aclosing(download.chunks(part.offset, part.length)) as parts:
             async for each in parts:
-                yield each
+                for start in range(0, len(each), PIECE_BYTES):
+                    yield each[start : start + PIECE_BYTES]
     except ServiceError as error:
         _log.warning("download_cut", code=error.code.value, reason=error.message)
         raise DownloadCutError from error
+
+
+class _FileResponse(StreamingResponse):
+    """A download, until it has been taken or left."""
+
+    def __init__(
+        self,
+        content: AsyncGenerator[bytes, None],
+        status: HTTPStatus,
+        headers: Mapping[str, str],
+        *,
+        on_end: Callable[[], None],
+    ) -> None:
+        """Call `on_end` once nothing of it is kept any more."""
+        super().__init__(content, status, headers)
+        self._on_end = on_end
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._on_end()
 
 
 class DownloadCutError(Exception):

@@ -1,5 +1,6 @@
 """A user's sandboxes as they change: the latest state of each, by polls that nudges hasten."""
 
+import sys
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +15,10 @@ from services.nudges import Nudges
 from services.sandbox_rows import NO_SANDBOX, entities_of
 from services.settings import ServiceSettings
 from services.transactions import Transactions
+from services.turns import Turns
+
+LOOKS_AT_ONCE = 2
+"""Of one user: each change has all of a user's watchers look, and others need connections too."""
 
 _log = structlog.get_logger(__name__)
 
@@ -35,6 +40,7 @@ class ChangeFeed:
         self._transactions = transactions
         self._settings = settings
         self._nudges = nudges
+        self._turns = Turns(LOOKS_AT_ONCE, most_waiting=sys.maxsize)
 
     async def watch(
         self, viewer: Viewer, only: SandboxId | None
@@ -63,7 +69,7 @@ class ChangeFeed:
     async def _look(
         self, viewer: Viewer, only: SandboxId | None, seen: Mapping[UUID, datetime]
     ) -> Look:
-        async with self._transactions.of(viewer) as session:
+        async with self._turns.take(viewer.id), self._transactions.of(viewer) as session:
             sandboxes = SandboxRepository(session)
             stamps = dict(await sandboxes.stamps(only))
             new = [name for name, stamp in stamps.items() if seen.get(name) != stamp]

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator
 
+from services.entities import UserId
 from services.errors import ConflictError
 from services.executor.interface import Executor
 from services.executor.messages import FileInfo
@@ -12,7 +13,10 @@ from services.losses import Losses
 class Download:
     """A file as it was when the download was opened."""
 
-    def __init__(self, executor: Executor, losses: Losses, session_id: str, info: FileInfo) -> None:
+    def __init__(
+        self, executor: Executor, losses: Losses, session_id: str, info: FileInfo, owner: UserId
+    ) -> None:
+        self.owner = owner
         self._executor = executor
         self._losses = losses
         self._session_id = session_id

@@ -144,7 +144,7 @@ class FileService:
             info = await self._executor.file_info(session_id, transfer.path)
         if info is None or info.kind is not FileKind.FILE:
             raise NotFoundError("There is no such file any more.")
-        return Download(self._executor, self._losses, session_id, info)
+        return Download(self._executor, self._losses, session_id, info, transfer.user_id)
 
     async def receive_upload(
         self, signature: str, length: int | None, chunks: AsyncIterable[bytes]

@@ -1,4 +1,4 @@
-"""One user's submissions in turn, so that nobody's flood takes the others' connections."""
+"""What one user asks of the database in turn, so that nobody's flood takes others' connections."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -10,7 +10,7 @@ from services.executor.errors import FileTooLargeError
 from services.executor.messages import FileInfo, FileKind
 from services.executor.paths import WorkspacePath, shown_name
 
-MAX_ENTRIES = 100_000
+MAX_ENTRIES = 20_000
 """Entries of one folder that are listed; hard links make more than the inode limit possible."""
 _LATEST = 253_402_300_799.0
 """The last second of the year 9999: a file's time is whatever its owner set."""

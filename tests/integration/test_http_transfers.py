@@ -5,13 +5,19 @@ import base64
 import hashlib
 import os
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
+from app.in_flight import MOST_BYTES
+from app.transfers import HELD_BYTES
 from tests.support.api import Api
+from tests.support.faults import eventually
+from tests.support.raw import connected
 
+MIB = 2**20
 SIZE = 5 * 2**20 + 3
 CONTENT = os.urandom(SIZE)
 NAME = 'odd "name" é.bin'
@@ -184,3 +190,29 @@ async def test_upload_of_32_mib(api: Api, sandbox: str) -> None:
     answer = await api.answer(query, input={"sandboxId": sandbox, "path": "p", "content": more})
 
     assert answer["errors"][0]["extensions"]["code"] == "PAYLOAD_TOO_LARGE"
+
+
+async def test_downloads_that_nobody_takes_are_bounded(
+    api: Api, sandbox: str, http: httpx.AsyncClient
+) -> None:
+    """However many hold one address: more than a user has under way are refused, and go on later.
+
+    A file without blocks is as large as its name says, for whoever downloads it.
+    """
+    await api.run(sandbox, f"open('sparse', 'wb').truncate({64 * MIB})")
+    address = await download_address(api, sandbox, "sparse")
+    request = f"GET {urlsplit(address).path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    async with AsyncExitStack() as stack:
+        for _ in range(MOST_BYTES // HELD_BYTES):
+            raw = await stack.enter_async_context(connected(address))
+            await raw.send(request)
+            assert b" 200 " in await raw.head()
+        refused = await http.get(address)
+        small = await http.head(address)
+    served = await eventually(
+        lambda: http.get(address), lambda answer: answer.status_code != refused.status_code
+    )
+
+    assert (refused.status_code, refused.json()["code"]) == (429, "QUOTA_EXCEEDED")
+    assert small.status_code == 200
+    assert (served.status_code, len(served.content)) == (200, 64 * MIB)

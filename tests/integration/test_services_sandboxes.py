@@ -1,20 +1,24 @@
 """Sandboxes as their owner lists, changes and watches them, and the files in them."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
 from functools import partial
+from uuid import UUID
 
 import pytest
 
 from db.engine import Database
+from db.repositories.sandboxes import SandboxRepository
+from services.changes import LOOKS_AT_ONCE
 from services.entities import (
     NewSandbox,
     Sandbox,
     SandboxChange,
     SandboxChanges,
     SandboxFilter,
+    SandboxId,
     SandboxStatus,
 )
 from services.errors import (
@@ -257,6 +261,34 @@ async def test_watching_begins_with_a_sandbox_of_the_viewers(room: Room) -> None
     async with room_in(room.database) as other:
         with pytest.raises(NotFoundError):
             await anext(other.services.sandboxes.changes(other.viewer, str(sandbox.id)))
+
+
+async def test_many_watchers_of_one_user_leave_others_their_connections(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They look one after the other, and each has its answer."""
+    sandbox = await a_sandbox(room, name="watched")
+    stamps, looking, most = SandboxRepository.stamps, 0, 0
+
+    async def counted(
+        self: SandboxRepository, only: SandboxId | None
+    ) -> Sequence[tuple[UUID, datetime]]:
+        nonlocal looking, most
+        looking += 1
+        most = max(most, looking)
+        try:
+            return await stamps(self, only)
+        finally:
+            looking -= 1
+
+    monkeypatch.setattr(SandboxRepository, "stamps", counted)
+    watched = [room.services.sandboxes.changes(room.viewer, None) for _ in range(40)]
+    firsts = await asyncio.gather(*(anext(changes) for changes in watched))
+    for changes in watched:
+        await changes.aclose()
+
+    assert [change.sandbox for change in firsts] == [sandbox] * len(watched)
+    assert most == LOOKS_AT_ONCE
 
 
 async def test_a_watcher_outlives_an_outage_of_the_database(
