@@ -29,7 +29,7 @@ from app.json_text import encode
 from app.negotiation import JSON_TYPE, RESPONSE_TYPE, negotiate, wants_page
 from app.pages import Page
 from app.tokens import viewer_of
-from app.wires import EVENT_STREAM_TYPE, Wire, answer_of, wire_for
+from app.wires import EVENT_STREAM_TYPE, MULTIPART_TYPE, Wire, answer_of, wire_for
 from app.writing import PIECE_BYTES, LargeResponse
 from resolvers.context import Context
 from schema.build import Schema
@@ -177,7 +177,7 @@ def _misplaced(kind: OperationType) -> RequestRefusedError:
         return RequestRefusedError("Mutations take POST.", HTTPStatus.METHOD_NOT_ALLOWED)
     return RequestRefusedError(
         "Subscriptions take the websocket at this address, protocol graphql-transport-ws, or a "
-        f"POST that accepts {EVENT_STREAM_TYPE}."
+        f"POST that accepts {EVENT_STREAM_TYPE} or {MULTIPART_TYPE};subscriptionSpec=1.0."
     )
 
 

@@ -41,6 +41,7 @@ from app.graphql_requests import (
 from app.in_flight import InFlight, Take
 from app.json_text import TooManyValuesError, decode, encode
 from app.tokens import authorization_in, viewer_of
+from app.wires import never_began
 from ops.api import WEBSOCKET_BYTES
 from resolvers.context import Context
 from schema.build import Schema
@@ -157,6 +158,8 @@ class Handler(BaseGraphQLTransportWSHandler[Context, None]):
         """Send it; the first is sent to those alone who may stay."""
         if message["type"] == "connection_ack":
             await self._admit()
+        if message["type"] == "next" and never_began(message["payload"]):
+            cast("dict[str, object]", message["payload"]).pop("data")
         try:
             await super().send_message(message)
         except QuotaExceededError as error:

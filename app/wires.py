@@ -25,7 +25,18 @@ def answer_of(result: ExecutionResult) -> Answer:
     answer: dict[str, object] = {"data": result.data}
     if result.errors:
         answer["errors"] = [error.formatted for error in result.errors]
+    if never_began(answer):
+        # As plain HTTP has it (GraphQL, section 7.1).
+        del answer["data"]
     return answer
+
+
+def never_began(answer: Answer) -> bool:
+    """Whether the errors are from before the execution, and so of no field."""
+    errors = answer.get("errors")
+    if answer.get("data") is not None or not isinstance(errors, list):
+        return False
+    return all("path" not in error for error in errors)
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,12 @@ MAX_MESSAGE_CHARACTERS = 500
 MAX_COMPARISONS = 50_000
 """Of fields that might not merge; over this the document is refused. A tenth of the default,
 which lets one document of 2,500 tokens keep the process busy for a second."""
+UNEXPLAINED = "Validation aborted."
+"""What graphql-core says there."""
+TOO_MUCH_TO_COMPARE = (
+    "The document has too many fields that have to be compared with each other: write each field"
+    " of a selection once."
+)
 RULES = (SizeLimits, MaybeNullValidationRule, OneOfInputValidationRule)
 """Beside graphql-core's: ours, and those that Strawberry adds."""
 MAX_DOCUMENT_CHARACTERS = 16_384
@@ -156,7 +162,7 @@ class DocumentCache(SchemaExtension):
 
 
 def _as_validation_error(error: GraphQLError) -> GraphQLError:
-    message = error.message
+    message = TOO_MUCH_TO_COMPARE if error.message == UNEXPLAINED else error.message
     if len(message) > MAX_MESSAGE_CHARACTERS:
         # Some print the whole value that is wrong, with a line for each of its fields.
         message = f"{message[:MAX_MESSAGE_CHARACTERS]} ..."

@@ -173,6 +173,7 @@ def _sandboxes(common: _Common, parts: _Parts) -> SandboxService:
         lifecycle=lifecycle,
         creator=Creator(transactions, lifecycle, parts.cipher, settings, nudges),
         losses=parts.losses,
+        settler=parts.settler,
         operations=common.operations,
         settings=settings,
         nudges=nudges,

@@ -152,6 +152,9 @@ def _viewer(claims: Mapping[str, JSON]) -> Viewer:
         user_id = UserId(UUID(subject))
     except ValueError as error:
         raise _refusal() from error
+    # One way to write each: Python takes it in braces and as a URN too.
+    if str(user_id) != subject.lower():
+        raise _refusal()
     return Viewer(
         id=user_id,
         email=email if isinstance(email, str) else None,

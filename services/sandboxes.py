@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from functools import partial
 
 from db.repositories.operations import SandboxFields
-from db.repositories.sandboxes import SandboxConditions, SandboxRepository
+from db.repositories.sandboxes import SandboxConditions, SandboxRepository, Usage
 from db.tables import SandboxRow
 from services.changes import ChangeFeed
 from services.checks import check_sandbox_id
@@ -47,11 +47,14 @@ from services.sandbox_checks import (
 from services.sandbox_rows import NO_SANDBOX, entities_of, is_running, require_owner
 from services.session_turns import SessionTurns
 from services.settings import ServiceSettings, TimeSettings
+from services.settler import Settler
 from services.transactions import Transactions
 from services.translate import from_executor
 
 STATS_SECONDS = 10.0
 """How long a session may take to measure itself: its disk alone may take five."""
+SETTLED_SECONDS = 2.0
+"""How long the count of a viewer's executions waits for what their sessions say."""
 SILENT = "The sandbox did not say in time how it is: try again."
 
 
@@ -61,7 +64,7 @@ class SandboxService:
     Operations go on where the client leaves, so that none leaves a half state behind.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each by its name
         self,
         transactions: Transactions,
         executor: Executor,
@@ -69,6 +72,7 @@ class SandboxService:
         lifecycle: Lifecycle,
         creator: Creator,
         losses: Losses,
+        settler: Settler,
         operations: Operations,
         settings: ServiceSettings,
         nudges: Nudges,
@@ -78,6 +82,7 @@ class SandboxService:
         self._lifecycle = lifecycle
         self._creator = creator
         self._losses = losses
+        self._settler = settler
         self._operations = operations
         self._settings = settings
         self._nudges = nudges
@@ -195,14 +200,23 @@ class SandboxService:
         return self._settings.quotas
 
     async def usage(self, viewer: Viewer) -> ViewerUsage:
-        """Count what the viewer has."""
-        async with self._transactions.of(viewer) as session:
-            usage = await SandboxRepository(session).usage()
+        """Count what the viewer has; what has ended just now is put on the record before."""
+        usage = await self._usage(viewer)
+        if usage.unended_executions:
+            # Where sessions do not answer so soon, the record says what is known.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SETTLED_SECONDS):
+                    await self._settler.settle_all(viewer)
+            usage = await self._usage(viewer)
         return ViewerUsage(
             sandboxes=usage.sandboxes,
             running_sandboxes=usage.running,
             running_executions=usage.unended_executions,
         )
+
+    async def _usage(self, viewer: Viewer) -> Usage:
+        async with self._transactions.of(viewer) as session:
+            return await SandboxRepository(session).usage()
 
     async def changes(
         self, viewer: Viewer, sandbox_id: str | None

@@ -33,7 +33,8 @@ from services.transactions import Transactions
 from services.translate import from_executor
 from services.turns import Turns
 
-INSTALL_RETRY_SECONDS = 10
+INSTALL_RETRY_SECONDS = 60
+"""At the latest then there is room again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -318,3 +318,16 @@ async def test_connections_of_a_user_are_limited(stubs: Stubs) -> None:
 
     assert {message["type"] for message in acknowledged} == {"connection_ack"}
     assert refused == (1013, "A user has 2 connections at once")
+
+
+async def test_what_never_began_has_no_data(url: str) -> None:
+    """As the specification has it, and as plain HTTP answers."""
+    query = "query ($first: Int!) { sandboxes(first: $first) { totalCount } }"
+    async with socket(url, params={"Authorization": f"Bearer {token()}"}) as client:
+        await client.receive()
+        await client.subscribe(query, {"first": "x"})
+        [refused, *_] = await client.until_end()
+
+    payload = refused["payload"]
+    assert (payload if isinstance(payload, dict) else {}).keys() <= {"errors"}
+    assert "BAD_USER_INPUT" in json.dumps(payload)

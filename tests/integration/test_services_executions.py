@@ -45,6 +45,17 @@ async def test_running_code_takes_one_call_to_begin(room: Room) -> None:
     assert room.executor.calls == {"execute": 1, "record": 1}
 
 
+async def test_what_has_ended_is_not_counted(room: Room) -> None:
+    """Though the recorder has not been there yet; what runs is."""
+    sandbox = await room.running()
+    await room.stream(sandbox, "hello").all()
+    ended = await room.services.sandboxes.usage(room.viewer)
+    await a_held_execution(room, sandbox)
+    running = await room.services.sandboxes.usage(room.viewer)
+
+    assert (ended.running_executions, running.running_executions) == (0, 1)
+
+
 async def test_the_mutation_waits_for_the_end(room: Room) -> None:
     """It answers the same record."""
     sandbox = await room.running()

@@ -99,3 +99,11 @@ async def test_suggestions(query: str, variables: dict[str, object] | None) -> N
     assert "Did you mean" in told
     assert "Did you mean" not in untold
     assert untold
+
+
+async def test_what_is_not_compared_to_its_end_says_what_to_do() -> None:
+    """A document within all other limits may still hold too many fields of one name."""
+    [(code, message)] = await errors(OPEN, f"{{ {'__typename ' * 400} }}")
+
+    assert code == "GRAPHQL_VALIDATION_FAILED"
+    assert "write each field" in message

@@ -86,6 +86,8 @@ BAD = {
     "sub missing": signed(sub=...),
     "sub no UUID": signed(sub="42"),
     "sub a number": signed(sub=42),
+    "sub a URN": signed(sub=f"urn:uuid:{SUB}"),
+    "sub in braces": signed(sub=f"{{{SUB}}}"),
     "role a number": signed(role=7),
     "anon, expired": signed(role="anon", exp=NOW - 1),
     "anon, wrong secret": signed(role="anon", secret="another secret of at least thirty-two bytes"),
