@@ -6,6 +6,7 @@ from services.checks import check_encodable, check_seconds
 from services.entities import CodeToRun, PackagesToInstall
 from services.environment_checks import check_environment
 from services.errors import BadUserInputError, PayloadTooLargeError
+from services.executor.incoming import whole
 from services.executor.messages import ExecuteRequest, ExecutionKind, InstallRequest
 from services.limits import DEFAULT_EXECUTION_TIMEOUT_SECONDS, MAX_CODE_BYTES, MAX_INPUT_BYTES
 from services.requirements import check_requirements
@@ -57,8 +58,11 @@ Work = CodeWork | InstallWork
 
 
 def check_code(wanted: CodeToRun, longest_seconds: float) -> CodeWork:
-    """Return the work. Raises `BadUserInputError` and `PayloadTooLargeError`."""
-    source = _bounded(wanted.code, "code", MAX_CODE_BYTES)
+    """Return the work. Raises `BadUserInputError` and `PayloadTooLargeError`.
+
+    Half a surrogate pair, which an editor may leave, becomes U+FFFD as everywhere else.
+    """
+    source = _bounded(whole(wanted.code), "code", MAX_CODE_BYTES)
     timeout = wanted.timeout_seconds
     if timeout is None:
         timeout = min(DEFAULT_EXECUTION_TIMEOUT_SECONDS, longest_seconds)

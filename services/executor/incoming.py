@@ -159,13 +159,13 @@ def _json(value: object, depth: int) -> JSON:
     if depth > DEPTH:
         return None
     if isinstance(value, str):
-        return _whole(value)
+        return whole(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, list):
         return [_json(item, depth + 1) for item in value]
     if isinstance(value, dict):
-        return {_whole(str(key)): _json(item, depth + 1) for key, item in value.items()}
+        return {whole(str(key)): _json(item, depth + 1) for key, item in value.items()}
     return value if isinstance(value, bool | int) else None
 
 
@@ -203,7 +203,7 @@ def _integer(value: object, default: int) -> int:
 
 
 def _text(value: object, limit: int) -> str:
-    text = _whole(value if isinstance(value, str) else "")
+    text = whole(value if isinstance(value, str) else "")
     return text if len(text) <= limit else text[:limit] + " [...]"
 
 
@@ -212,7 +212,7 @@ def _plain(value: object, limit: int) -> str:
     return _ESCAPES.sub("", _text(value, limit))
 
 
-def _whole(text: str) -> str:
+def whole(text: str) -> str:
     """Return the text with lone surrogates as U+FFFD: UTF-8 has no place for them."""
     if text.isascii():
         return text
