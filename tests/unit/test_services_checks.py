@@ -99,7 +99,6 @@ REFUSED: dict[str, tuple[str, Callable[[], object]]] = {
     "time-out NaN": ("timeoutSeconds", lambda: code(timeout_seconds=NAN)),
     "time-out infinite": ("timeoutSeconds", lambda: code(timeout_seconds=INFINITY)),
     "time-out above the limit": ("timeoutSeconds", lambda: code(timeout_seconds=300.5)),
-    "code with half a pair": ("code", lambda: code(code=HALF_PAIR)),
     "execution's environment": ("environment", lambda: code(environment=[("PATH", "")])),
     "input with half a pair": ("text", lambda: check_input_text(HALF_PAIR)),
 }
@@ -124,6 +123,13 @@ def test_code_over_a_mebibyte_is_too_large(text: str) -> None:
 def test_a_mebibyte_of_code_is_taken() -> None:
     """The limit itself is allowed."""
     assert code(code="é" * (512 * 1024))
+
+
+def test_half_a_pair_in_code_is_taken_as_everywhere_else() -> None:
+    """It runs, and is recorded, as U+FFFD."""
+    work = check_code(CodeToRun(sandbox_id="", code=HALF_PAIR), 300)
+
+    assert work.source.decode() == "a\ufffdb"
 
 
 def test_what_is_left_out_gets_the_defaults() -> None:
