@@ -111,7 +111,8 @@ def test_expiry(seen: dict[str, Seen]) -> None:
     else:
         # urql shows the last result of a stream a second time as it ends.
         assert set(seen["expiry"]["faults"]) == {"UNAUTHENTICATED"}
-    assert seen["expiry"]["signed"] == 1
+    # One; two where the socket and a query need it at the same moment.
+    assert 1 <= seen["expiry"]["signed"] <= 2
 
 
 def test_a_cut_connection(seen: dict[str, Seen]) -> None:
