@@ -16,7 +16,6 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 from strawberry.types import ExecutionResult
-from strawberry.types.execution import PreExecutionError
 from strawberry.types.graphql import OperationType
 
 from app.backend import BackendHolder
@@ -182,13 +181,9 @@ def _misplaced(kind: OperationType) -> RequestRefusedError:
 
 
 def _response(media: str, result: ExecutionResult) -> Response:
-    errors = result.errors or []
-    # Without data and without a path, nothing has been executed.
-    refused = result.data is None and all(error.path is None for error in errors)
-    if isinstance(result, PreExecutionError) or (errors and refused):
-        status = HTTPStatus.BAD_REQUEST if media == RESPONSE_TYPE else HTTPStatus.OK
-        return _json(media, status, {"errors": [error.formatted for error in errors]})
-    return _json(media, HTTPStatus.OK, answer_of(result))
+    answer = answer_of(result)
+    refused = "data" not in answer and media == RESPONSE_TYPE
+    return _json(media, HTTPStatus.BAD_REQUEST if refused else HTTPStatus.OK, answer)
 
 
 def _refusal(media: str, status: HTTPStatus, error: GraphQLError) -> Response:

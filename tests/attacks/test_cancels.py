@@ -10,10 +10,10 @@ import httpx
 import pytest
 
 from tests.support.api import Api, Live
-from tests.support.attacks import MIB, Record, inspect
+from tests.support.attacks import MIB, Record, inspect, inspected
 from tests.support.faults import eventually
 from tests.support.serving import Socket, socket
-from tests.support.stack import Server, Stack, start_process
+from tests.support.stack import Server, Stack
 
 FEW, MANY = 100, 1000
 AT_ONCE = 10
@@ -35,12 +35,8 @@ def product(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     log = tmp_path_factory.mktemp("product") / "log"
     # As fast as they come: what is counted here is not how many.
     environment = stack.environment(OPERATIONS_PER_SECOND="10000", OPERATIONS_BURST="10000")
-    running = start_process("tests.support.inspected:product", log, environment, "--factory")
-    try:
+    with inspected("product", log, environment) as running:
         yield running
-    finally:
-        running.stop()
-    assert "Traceback" not in log.read_text(), log.read_text()[-4000:]
 
 
 @dataclass

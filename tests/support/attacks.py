@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from statistics import median
@@ -31,8 +31,15 @@ Record = Callable[[str, object], None]
 @contextmanager
 def target(log: Path, **variables: str) -> Iterator[Server]:
     """Have services that answer from memory served, as `make run` serves the product's."""
-    application = "tests.support.inspected:stubs"
-    server = start_process(application, log, os.environ | variables, "--factory")
+    with inspected("stubs", log, os.environ | variables) as server:
+        yield server
+
+
+@contextmanager
+def inspected(application: str, log: Path, environment: Mapping[str, str]) -> Iterator[Server]:
+    """Serve one of the applications that tell what they hold; nothing may end it, or be told."""
+    name = f"tests.support.inspected:{application}"
+    server = start_process(name, log, environment, "--factory")
     try:
         yield server
     finally:
