@@ -1,16 +1,38 @@
 """What all tests share: one real stack, one API process, users of their own."""
 
 from collections.abc import AsyncIterator, Generator, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.support import lanes
+from tests.support import lanes, stalls
 from tests.support.api import Api
 from tests.support.stack import DEFAULT_DATA_DIR, Server, Stack, running_server, running_stack
 
 # Before anything reads it, which collecting the tests does.
 lanes.choose_data_dir(DEFAULT_DATA_DIR)
+
+
+_BEGAN = stalls.uptime()
+_session = ExitStack()
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Keep the machine's own stalls short, once for all workers."""
+    if not hasattr(session.config, "workerinput"):
+        _session.enter_context(stalls.cut_short())
+
+
+def pytest_sessionfinish() -> None:
+    """Leave the machine as it was."""
+    _session.close()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say where the machine itself stood still: what failed meanwhile may owe it to that."""
+    if seen := stalls.seen_since(_BEGAN):
+        terminalreporter.write_line(f"The kernel tells of {seen} stalls of a CPU meanwhile (dmesg)")
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

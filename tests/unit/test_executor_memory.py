@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from services.executor.interpreter import memory
-from services.executor.interpreter.memory import MEMORY_SECONDS, MemoryLimit
+from services.executor.interpreter.memory import MEMORY_SECONDS, QUICK_SECONDS, MemoryLimit
 
 MEMORY_BYTES = 1024 * 1024 * 1024
 HARD_BYTES = 1400 * 1024 * 1024
@@ -97,6 +97,63 @@ def test_looks_have_a_pause_between_them(pid: int, clock: Clock) -> None:
     limit.follow(pid)
 
     assert soft(pid) != HARD_BYTES
+
+
+def test_the_end_of_code_is_looked_at(pid: int, clock: Clock) -> None:
+    """The next code begins with a limit that knows what this one has mapped."""
+    limit = MemoryLimit(MEMORY_BYTES)
+    limit.look(pid)
+    lift(pid)
+    limit.begin()
+    clock.now += QUICK_SECONDS * 1.1
+    limit.end(pid)
+
+    assert soft(pid) != HARD_BYTES
+    assert not limit.due
+
+
+def test_the_end_of_quick_code_is_looked_at_later(pid: int, clock: Clock) -> None:
+    """Right after a look, code too quick to map much waits for the next one."""
+    limit = MemoryLimit(MEMORY_BYTES)
+    limit.look(pid)
+    lift(pid)
+    limit.begin()
+    clock.now += QUICK_SECONDS * 0.9
+    limit.end(pid)
+    assert limit.due
+    assert soft(pid) == HARD_BYTES
+    clock.now += MEMORY_SECONDS
+    limit.follow(pid)
+
+    assert soft(pid) != HARD_BYTES
+    assert not limit.due
+
+
+def test_quick_code_without_a_pause_is_looked_at_too(pid: int, clock: Clock) -> None:
+    """One after the other, each before the look that the last one has left."""
+    limit = MemoryLimit(MEMORY_BYTES)
+    limit.look(pid)
+    lift(pid)
+    looked_at = clock.now
+    while soft(pid) == HARD_BYTES and clock.now < looked_at + 1:
+        limit.begin()
+        clock.now += QUICK_SECONDS / 2
+        limit.follow(pid)
+        limit.end(pid)
+
+    assert clock.now - looked_at < MEMORY_SECONDS + QUICK_SECONDS
+
+
+def test_without_a_limit_no_look_stays_due(pid: int, clock: Clock) -> None:
+    """A supervisor wakes up for one that is due."""
+    limit = MemoryLimit()
+    limit.look(pid)
+    limit.begin()
+    limit.end(pid)
+    clock.now += MEMORY_SECONDS * 1.1
+    limit.follow(pid)
+
+    assert not limit.due
 
 
 def test_a_process_that_is_gone() -> None:

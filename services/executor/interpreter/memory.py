@@ -10,6 +10,8 @@ import resource
 import time
 
 MEMORY_SECONDS = 0.05
+QUICK_SECONDS = 0.01
+"""In so short a time no code maps more than there is slack for."""
 RESERVED_BYTES = 104 * 1024 * 1024
 """Of the sandbox's memory, what gVisor, this supervisor and cached files take."""
 SLACK_BYTES = 24 * 1024 * 1024
@@ -24,22 +26,31 @@ class MemoryLimit:
     def __init__(self, memory_bytes: int = 0) -> None:
         """Hold data below `memory_bytes` less what is reserved; zero holds nothing."""
         self._data_bytes = max(memory_bytes - RESERVED_BYTES, LEAST_BYTES) if memory_bytes else 0
-        self._seen = 0.0
+        self._looked = self._begun = 0.0
+        self.due = False
+        """Whether a look was put off."""
 
     def begin(self) -> None:
         """Let the code begin undisturbed: the last look still holds."""
-        self._seen = time.monotonic()
+        self._begun = time.monotonic()
 
     def follow(self, pid: int) -> None:
         """Look again, unless that was just done."""
-        if time.monotonic() - self._seen >= MEMORY_SECONDS:
+        if time.monotonic() - max(self._looked, self._begun) >= MEMORY_SECONDS:
+            self.look(pid)
+
+    def end(self, pid: int) -> None:
+        """Look again now that the code has ended; after quick code a while later will do."""
+        now = time.monotonic()
+        self.due = now - self._begun < QUICK_SECONDS and now - self._looked < MEMORY_SECONDS
+        if not self.due:
             self.look(pid)
 
     def look(self, pid: int) -> None:
         """Set the limit by what is mapped now."""
+        self._looked, self.due = time.monotonic(), False
         if not self._data_bytes:
             return
-        self._seen = time.monotonic()
         # The process may be gone, or the code may have changed its limits: its own affair.
         with contextlib.suppress(OSError, ValueError):
             size, data = _mapped(pid)

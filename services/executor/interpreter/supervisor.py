@@ -79,10 +79,11 @@ class Supervisor:
                 self._watch(descriptor, wanted, handler)
             if child.incoming and child.control not in child.closed:
                 self._watch(child.control, wanted | selectors.EVENT_WRITE, self.read_control)
-        for key, _ in self._selector.select(MEMORY_SECONDS if self._busy else None):
+        looking = self._busy or self._memory.due
+        for key, _ in self._selector.select(MEMORY_SECONDS if looking else None):
             if key.fd in self._selector.get_map():
                 key.data(key.fd)
-        if self._busy and self._child is not None:
+        if (self._busy or self._memory.due) and self._child is not None:
             self._memory.follow(self._child.pid)
 
     def _watch(self, descriptor: int, events: int, handler: Handler) -> None:
@@ -223,7 +224,7 @@ class Supervisor:
                 self._started(child)
             elif kind == frames.DONE:
                 self._busy = False
-                self._memory.look(child.pid)
+                self._memory.end(child.pid)
             elif kind in frames.ANSWERED:
                 child.relayed()
 
