@@ -51,4 +51,4 @@ async def chunks(request: Request) -> AsyncGenerator[bytes, None]:
 
 
 def _too_large(limit: int) -> PayloadTooLargeError:
-    return PayloadTooLargeError(f"The body is over {limit} bytes.", limit=limit)
+    return PayloadTooLargeError(f"The body is over {limit} bytes.", limitBytes=limit)

@@ -25,7 +25,7 @@ from app.graphql_requests import GraphQLRequest, RequestRefusedError, from_body,
 from app.graphql_streams import Results, StreamResponse
 from app.in_flight import InFlight
 from app.json_text import encode
-from app.negotiation import JSON_TYPE, RESPONSE_TYPE, negotiate, wants_page
+from app.negotiation import JSON_TYPE, READS, RESPONSE_TYPE, negotiate, wants_page
 from app.pages import Page
 from app.tokens import viewer_of
 from app.wires import EVENT_STREAM_TYPE, MULTIPART_TYPE, Wire, answer_of, wire_for
@@ -60,7 +60,7 @@ _STATUS: dict[type[ServiceError], HTTPStatus] = {
 
 @dataclass(frozen=True)
 class GraphQLEndpoint:
-    """Answers GET and POST /graphql."""
+    """Answers GET, its HEAD, and POST /graphql."""
 
     schema: Schema
     holder: BackendHolder
@@ -70,6 +70,12 @@ class GraphQLEndpoint:
 
     async def serve(self, request: Request) -> Response:
         """Serve the page to a browser, else run the one operation."""
+        response = await self._serve(request)
+        # One address has a page, answers and streams: caches are to know by what it chooses.
+        response.headers.add_vary_header("Accept")
+        return response
+
+    async def _serve(self, request: Request) -> Response:
         if self.page is not None and wants_page(request):
             return await self.page.response(request)
         accept = request.headers.get("accept")
@@ -88,7 +94,8 @@ class GraphQLEndpoint:
             return _refusal(media or JSON_TYPE, HTTPStatus.INTERNAL_SERVER_ERROR, masked)
 
     async def _answer(self, request: Request, media: str | None, wire: Wire | None) -> Response:
-        if request.method == "GET" and wire is not None:
+        reads = request.method in READS
+        if reads and wire is not None:
             if media is None:
                 raise RequestRefusedError("Streams take POST.", HTTPStatus.METHOD_NOT_ALLOWED)
             wire = None
@@ -97,7 +104,7 @@ class GraphQLEndpoint:
                 f"Accept {RESPONSE_TYPE}, {JSON_TYPE} or {EVENT_STREAM_TYPE}.",
                 HTTPStatus.NOT_ACCEPTABLE,
             )
-        asked = from_query(request) if request.method == "GET" else None
+        asked = from_query(request) if reads else None
         context = await self._context(request)
         with self.in_flight.hold(context.viewer.id) as take:
             if asked is None:
@@ -193,6 +200,9 @@ def _refusal(media: str, status: HTTPStatus, error: GraphQLError) -> Response:
     if seconds := (error.extensions or {}).get("retryAfterSeconds"):
         # In whole seconds (RFC 9110, section 10.2.3).
         response.headers["Retry-After"] = str(math.ceil(seconds))
+    if status is HTTPStatus.UNSUPPORTED_MEDIA_TYPE:
+        # What is taken (RFC 9110, section 15.5.16).
+        response.headers["Accept-Encoding"] = "identity"
     if status is HTTPStatus.METHOD_NOT_ALLOWED:
         response.headers["Allow"] = "POST"
     return response

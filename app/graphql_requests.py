@@ -63,6 +63,8 @@ def from_body(request: Request, body: bytes) -> GraphQLRequest:
     charset = parameters.partition("charset=")[2].strip().strip('"')
     if kind.strip() != JSON_TYPE or charset not in {"", "utf-8", "utf8"}:
         raise RequestRefusedError(f"Send {JSON_TYPE} in UTF-8.", HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
+    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise RequestRefusedError("Send it uncompressed.", HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
     try:
         content = decode(body)
     except TooManyValuesError as error:

@@ -6,6 +6,7 @@ from starlette.requests import Request
 
 RESPONSE_TYPE = "application/graphql-response+json"
 JSON_TYPE = "application/json"
+READS = frozenset({"GET", "HEAD"})
 
 _MATCHES = {
     RESPONSE_TYPE: RESPONSE_TYPE,
@@ -40,7 +41,7 @@ def negotiate(accept: str | None) -> str | None:
 def wants_page(request: Request) -> bool:
     """Whether a person's browser asks, rather than a client."""
     return (
-        request.method == "GET"
+        request.method in READS
         and "query" not in request.query_params
         and "text/html" in request.headers.get("accept", "")
     )

@@ -133,12 +133,33 @@ async def test_queries_by_get(client: httpx.AsyncClient) -> None:
     assert (changed.status_code, changed.headers["allow"]) == (405, "POST")
 
 
+async def test_head(client: httpx.AsyncClient) -> None:
+    """It is answered as its GET, without the body."""
+    asked = await client.get("/graphql", params=ASK)
+    head = await client.head("/graphql", params=ASK)
+    nothing = await client.head("/graphql")
+
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-type"] == asked.headers["content-type"]
+    assert nothing.status_code == 400
+
+
+@pytest.mark.parametrize("accept", ["text/html", "application/json", "text/event-stream", "a/b"])
+async def test_what_the_answer_goes_by_is_told(client: httpx.AsyncClient, accept: str) -> None:
+    """One address has a page, answers and streams, which no cache is to take for each other."""
+    got = await client.get("/graphql", headers={"accept": accept})
+    posted = await client.post("/graphql", json=ASK, headers={"accept": accept})
+
+    assert got.headers["vary"] == posted.headers["vary"] == "Accept"
+
+
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
         ({"content-type": "text/plain"}, 415),
         ({"content-type": "multipart/form-data; boundary=x"}, 415),
         ({"content-type": "application/json; charset=latin-1"}, 415),
+        ({"content-type": "application/json", "content-encoding": "gzip"}, 415),
         ({"content-type": "application/json", "accept": "text/csv"}, 406),
     ],
 )

@@ -22,7 +22,7 @@ MAX_CONNECTIONS = 3
 
 
 @dataclass(frozen=True)
-class Desk:
+class ClientDesk:
     """One user of one server, whose connections pass a proxy."""
 
     stack: Stack
@@ -76,9 +76,9 @@ class Desk:
 
 
 @asynccontextmanager
-async def open_desk(stack: Stack, server: Server) -> AsyncIterator[tuple[Desk, str]]:
+async def open_desk(stack: Stack, server: Server) -> AsyncIterator[tuple[ClientDesk, str]]:
     """Serve a new user; yield the desk and its address."""
     async with proxy_to(server.url) as (proxy, url):
-        desk = Desk(stack, server, proxy, uuid4(), f"{url}/graphql")
+        desk = ClientDesk(stack, server, proxy, uuid4(), f"{url}/graphql")
         async with serving(desk.app()) as address:
             yield desk, address

@@ -41,9 +41,14 @@ class Room:
     services: Assembled
     viewer: Viewer
 
+    async def stopped(self, **values: object) -> Sandbox:
+        """Return a new sandbox that does not run."""
+        new = NewSandbox(**values)  # type: ignore[arg-type] # what the test is about
+        return await self.services.sandboxes.create(self.viewer, new)
+
     async def running(self, **values: object) -> Sandbox:
         """Return a new sandbox that runs."""
-        new = NewSandbox(start=True, **values)  # type: ignore[arg-type] # what the test is about
+        new = NewSandbox(start=True, **values)  # type: ignore[arg-type] # likewise
         return await self.services.sandboxes.create(self.viewer, new)
 
     async def row(self, sandbox: Sandbox) -> SandboxRow | None:
