@@ -11,6 +11,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.types import ASGIApp
 
+from app.allocator import return_large_blocks
 from app.application import Application
 from app.backend import Backend, BackendHolder
 from app.connections import Connections
@@ -41,6 +42,7 @@ def create_app(
         settings = settings or Settings.read()
     except SettingsError as error:
         sys.exit(f"The settings do not allow a start: {error}.")
+    return_large_blocks()
     holder = BackendHolder()
     routes: ASGIApp = Starlette(routes=_routes(settings, holder))
     routes = RequestIds(Origins(routes, settings.allowed_origins))
