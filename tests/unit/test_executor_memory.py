@@ -53,6 +53,17 @@ def lift(pid: int) -> None:
     resource.prlimit(pid, resource.RLIMIT_AS, (HARD_BYTES, HARD_BYTES))
 
 
+def run(pid: int, clock: Clock, seconds: float) -> MemoryLimit:
+    """Begin code right after a look, and end it so much later."""
+    limit = MemoryLimit(MEMORY_BYTES)
+    limit.look(pid)
+    lift(pid)
+    limit.begin()
+    clock.now += seconds
+    limit.end(pid)
+    return limit
+
+
 def test_a_look_sets_the_limit(pid: int) -> None:
     """The limit has room for the sandbox's memory less what is reserved, up to the hard one."""
     MemoryLimit(MEMORY_BYTES).look(pid)
@@ -101,12 +112,7 @@ def test_looks_have_a_pause_between_them(pid: int, clock: Clock) -> None:
 
 def test_the_end_of_code_is_looked_at(pid: int, clock: Clock) -> None:
     """The next code begins with a limit that knows what this one has mapped."""
-    limit = MemoryLimit(MEMORY_BYTES)
-    limit.look(pid)
-    lift(pid)
-    limit.begin()
-    clock.now += QUICK_SECONDS * 1.1
-    limit.end(pid)
+    limit = run(pid, clock, QUICK_SECONDS * 1.1)
 
     assert soft(pid) != HARD_BYTES
     assert not limit.due
@@ -114,12 +120,7 @@ def test_the_end_of_code_is_looked_at(pid: int, clock: Clock) -> None:
 
 def test_the_end_of_quick_code_is_looked_at_later(pid: int, clock: Clock) -> None:
     """Right after a look, code too quick to map much waits for the next one."""
-    limit = MemoryLimit(MEMORY_BYTES)
-    limit.look(pid)
-    lift(pid)
-    limit.begin()
-    clock.now += QUICK_SECONDS * 0.9
-    limit.end(pid)
+    limit = run(pid, clock, QUICK_SECONDS * 0.9)
     assert limit.due
     assert soft(pid) == HARD_BYTES
     clock.now += MEMORY_SECONDS
