@@ -83,7 +83,9 @@ class GraphQLEndpoint:
         try:
             return await self._answer(request, media, wire)
         except RequestRefusedError as error:
-            return _refusal(media or JSON_TYPE, error.status, error.error)
+            refusal = _refusal(media or JSON_TYPE, error.status, error.error)
+            refusal.headers.update(error.headers)
+            return refusal
         except ServiceError as error:
             status = _STATUS.get(type(error), HTTPStatus.INTERNAL_SERVER_ERROR)
             return _refusal(media or JSON_TYPE, status, service_error(error))
@@ -200,9 +202,6 @@ def _refusal(media: str, status: HTTPStatus, error: GraphQLError) -> Response:
     if seconds := (error.extensions or {}).get("retryAfterSeconds"):
         # In whole seconds (RFC 9110, section 10.2.3).
         response.headers["Retry-After"] = str(math.ceil(seconds))
-    if status is HTTPStatus.UNSUPPORTED_MEDIA_TYPE:
-        # What is taken (RFC 9110, section 15.5.16).
-        response.headers["Accept-Encoding"] = "identity"
     if status is HTTPStatus.METHOD_NOT_ALLOWED:
         response.headers["Allow"] = "POST"
     return response

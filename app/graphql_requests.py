@@ -1,9 +1,9 @@
 """What a client asks for, out of a body or of an address."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import Any, ClassVar
 
 from graphql import GraphQLError
 from starlette.requests import Request
@@ -21,6 +21,9 @@ VARIABLES_TOO_MANY = f"An operation's variables hold at most {MAX_VARIABLE_VALUE
 class RequestRefusedError(Exception):
     """An HTTP request that holds no operation we would run."""
 
+    headers: ClassVar[Mapping[str, str]] = {}
+    """What the answer says beside it."""
+
     def __init__(
         self,
         message: str,
@@ -32,6 +35,15 @@ class RequestRefusedError(Exception):
         super().__init__(message)
         self.status = status
         self.error = GraphQLError(message, extensions={"code": code.value, **extensions})
+
+
+class CompressedError(RequestRefusedError):
+    """A body under some coding: it is told which would be taken (RFC 9110, section 12.5.3)."""
+
+    headers: ClassVar[Mapping[str, str]] = {"Accept-Encoding": "identity"}
+
+    def __init__(self) -> None:
+        super().__init__("Send it uncompressed.", HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +75,9 @@ def from_body(request: Request, body: bytes) -> GraphQLRequest:
     charset = parameters.partition("charset=")[2].strip().strip('"')
     if kind.strip() != JSON_TYPE or charset not in {"", "utf-8", "utf8"}:
         raise RequestRefusedError(f"Send {JSON_TYPE} in UTF-8.", HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
-    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
-        raise RequestRefusedError("Send it uncompressed.", HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
+    codings = ",".join(request.headers.getlist("content-encoding")).lower().split(",")
+    if {coding.strip() for coding in codings} - {"", "identity"}:
+        raise CompressedError
     try:
         content = decode(body)
     except TooManyValuesError as error:

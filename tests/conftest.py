@@ -30,9 +30,11 @@ def pytest_sessionfinish() -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say where the machine itself stood still: what failed meanwhile may owe it to that."""
+    """Say where the machine itself stood still, which may be why something failed."""
     if seen := stalls.seen_since(_BEGAN):
-        terminalreporter.write_line(f"The kernel tells of {seen} stalls of a CPU meanwhile (dmesg)")
+        terminalreporter.write_line(
+            f"The kernel told {seen} times of a stalled CPU meanwhile (dmesg)"
+        )
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

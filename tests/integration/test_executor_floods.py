@@ -3,6 +3,7 @@
 import pytest
 
 from services.executor.messages import ExecutionStatus, InputRequested
+from tests.support.faults import eventually
 from tests.support.sessions import Desk, Lab, in_plain_words, works_again
 
 LOST, FAILED = ExecutionStatus.LOST, ExecutionStatus.FAILED
@@ -188,3 +189,30 @@ print(told[0])
 
     assert run.succeeded().stdout == "64 questions are open already\n"
     await desk.executor.restart(desk.id)
+
+
+MAPPED = """
+import mmap, os, resource, threading, time
+def limit(): return resource.getrlimit(resource.RLIMIT_AS)[0]
+def wait(before):
+    while limit() <= before: time.sleep(0.01)
+    os.close(os.open("rose", os.O_CREAT))
+with open("large", "wb") as file: file.truncate(64 << 20)
+large = os.open("large", os.O_RDONLY)
+"""
+QUICK = """
+threading.Thread(target=wait, args=(limit(),), daemon=True).start()
+kept = mmap.mmap(large, 64 << 20, prot=mmap.PROT_READ)
+"""
+
+
+async def test_what_quick_code_maps_is_seen_without_another_cell(lab: Lab) -> None:
+    """Its end is too soon for a look at its memory; one comes while nothing runs."""
+    desk = await lab.start()
+    (await desk.run(MAPPED)).succeeded()
+    (await desk.run("pass")).succeeded()
+    (await desk.run(QUICK)).succeeded()
+
+    assert await eventually(
+        lambda: desk.executor.file_info(desk.id, "rose"), lambda seen: seen is not None
+    )

@@ -159,7 +159,6 @@ async def test_what_the_answer_goes_by_is_told(client: httpx.AsyncClient, accept
         ({"content-type": "text/plain"}, 415),
         ({"content-type": "multipart/form-data; boundary=x"}, 415),
         ({"content-type": "application/json; charset=latin-1"}, 415),
-        ({"content-type": "application/json", "content-encoding": "gzip"}, 415),
         ({"content-type": "application/json", "accept": "text/csv"}, 406),
     ],
 )
@@ -169,6 +168,28 @@ async def test_types(client: httpx.AsyncClient, headers: dict[str, str], status:
 
     assert answer.status_code == status
     assert codes(answer) == ["BAD_USER_INPUT"]
+
+
+@pytest.mark.parametrize(
+    ("codings", "taken"),
+    [
+        ([], True),
+        (["identity"], True),
+        ([""], True),
+        (["gzip"], False),
+        (["identity", "br"], False),
+    ],
+)
+async def test_codings(client: httpx.AsyncClient, codings: list[str], taken: bool) -> None:  # noqa: FBT001
+    """A compressed body is refused by its headers, with what would be taken."""
+    headers = [("content-type", "application/json")]
+    headers += [("content-encoding", coding) for coding in codings]
+    answer = await client.post("/graphql", content=b'{"query":"{ __typename }"}', headers=headers)
+    other = await client.post("/graphql", content=b"{}", headers={"content-type": "text/plain"})
+
+    assert answer.status_code == (200 if taken else 415)
+    assert answer.headers.get("accept-encoding") == (None if taken else "identity")
+    assert (other.status_code, other.headers.get("accept-encoding")) == (415, None)
 
 
 async def test_body_over_the_limit(client: httpx.AsyncClient) -> None:
@@ -187,6 +208,7 @@ async def test_body_over_the_limit(client: httpx.AsyncClient) -> None:
 
     assert b" 413 " in answer
     assert b"PAYLOAD_TOO_LARGE" in answer
+    assert b'"limitBytes":50331648' in answer
 
 
 @pytest.mark.parametrize(

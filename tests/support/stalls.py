@@ -15,27 +15,40 @@ from pathlib import Path
 WATCH = Path("/sys/module/rcupdate/parameters/rcu_cpu_stall_timeout")
 LEAST_SECONDS = 3
 """The kernel takes nothing less."""
-_STALL = re.compile(r"\[ *(\d+)\.\d+\] .*rcu.*(?:detected|self-detected) (?:expedited )?stall")
+_STALL = re.compile(
+    r"^\[ *(\d+)\.\d+\].*rcu.*(?:detected|self-detected) (?:expedited )?stall", re.MULTILINE
+)
 
 
 @contextmanager
 def cut_short(watch: Path = WATCH) -> Iterator[None]:
-    """Have the kernel look soon, where that may be set; put back what was."""
-    try:
-        before = watch.read_text()
-        watch.write_text(f"{LEAST_SECONDS}\n")
-    except OSError:
-        # Not root, or another kernel: stalls take as long as they take.
-        yield
-        return
+    """Have the kernel look soon, where that may be set; put back what was.
+
+    Where it looks so soon already, it goes on doing so: others may run tests at the same time.
+    """
+    before = _soon(watch)
     try:
         yield
     finally:
-        watch.write_text(before)
+        if before is not None:
+            watch.write_text(before)
+
+
+def _soon(watch: Path) -> str | None:
+    """Have the kernel look soon; return what is to be put back, None where nothing was changed."""
+    try:
+        before = watch.read_text()
+        if int(before) <= LEAST_SECONDS:
+            return None
+        watch.write_text(f"{LEAST_SECONDS}\n")
+    except OSError:
+        # Not root, or another kernel: stalls take as long as they take.
+        return None
+    return before
 
 
 def seen_since(uptime: float) -> int:
-    """Count the stalls that the kernel's log tells of since this second after its start."""
+    """Count how often the kernel's log, as far as it is kept, tells of one since this second."""
     try:
         log = subprocess.run(["dmesg"], capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):

@@ -11,7 +11,7 @@ import time
 
 MEMORY_SECONDS = 0.05
 QUICK_SECONDS = 0.01
-"""In so short a time no code maps more than there is slack for."""
+"""In so short a time code seldom maps more than there is slack for."""
 RESERVED_BYTES = 104 * 1024 * 1024
 """Of the sandbox's memory, what gVisor, this supervisor and cached files take."""
 SLACK_BYTES = 24 * 1024 * 1024
