@@ -1,8 +1,9 @@
 """Virtual CPUs that take no interrupts for a while, as on some nested virtual machines.
 
 One was seen to run a sandbox's code for 59 s, while whatever else waited for it stood still.
-It went on where the kernel's watch for stalls (of RCU) asked it by an interrupt that can't be
-masked, for which that watch waits 21 or 60 s as it comes.
+It went on in the second in which the kernel's watch for stalls (of RCU) sent it an interrupt that
+can't be masked, for which that watch waits 21 or 60 s as it comes. Why it stood is not known, so
+what the kernel tells of such stalls is said at the end of the tests, not passed over.
 """
 
 import re
