@@ -23,7 +23,7 @@ from services.executor.client import RayExecutor
 from services.executor.cluster import ClusterSettings
 from tests.support.installations import Session
 from tests.support.package_index import Index
-from tests.support.postgres import Servers, shared_servers
+from tests.support.postgres import PostgresServer, Servers, embedded_server, shared_servers
 from tests.support.rooms import Room, room_in
 from tests.support.sessions import Desk, Lab, sibling
 
@@ -71,6 +71,13 @@ async def resting(desk: Desk) -> int:
 def servers() -> Iterator[Servers]:
     """Postgres servers that all tests may use, and none may halt."""
     with shared_servers() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def own_server() -> Iterator[PostgresServer]:
+    """The product's own server, for one module, whose tests may halt and restart it."""
+    with embedded_server() as started:
         yield started
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from uuid import UUID, uuid4
 
@@ -16,7 +16,6 @@ from db.repositories.sandboxes import SandboxRepository
 from tests.support.postgres import (
     PostgresServer,
     TestDatabase,
-    embedded_server,
     supabase_server,
     transaction_pooler,
 )
@@ -52,17 +51,10 @@ class Ear:
         return before
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    """One that tests here may restart."""
-    with embedded_server() as running:
-        yield running
-
-
 @pytest.fixture
-async def database(server: PostgresServer) -> AsyncIterator[TestDatabase]:
+async def database(own_server: PostgresServer) -> AsyncIterator[TestDatabase]:
     """One of a test's own."""
-    async with server.database() as made:
+    async with own_server.database() as made:
         yield made
 
 
@@ -132,7 +124,7 @@ async def test_a_change_that_is_rolled_back_is_not_told(database: TestDatabase) 
 
 
 async def test_it_comes_back_by_itself(
-    server: PostgresServer, database: TestDatabase, monkeypatch: pytest.MonkeyPatch
+    own_server: PostgresServer, database: TestDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A restart of the server is told as a time in which changes may have been missed."""
     monkeypatch.setattr("db.notices.RETRY_SECONDS", 0.05)
@@ -140,7 +132,7 @@ async def test_it_comes_back_by_itself(
     async with listening(database.url) as (own, ear):
         begun = await ear.next()
         with capture_logs() as logs:
-            await asyncio.to_thread(server.restart)
+            await asyncio.to_thread(own_server.restart)
             lost, found = await ear.next(), await ear.next()
         await run_sandbox(own, user)
         told = await ear.next()

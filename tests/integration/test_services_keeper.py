@@ -15,22 +15,15 @@ from services.keeper import Keeper
 from services.leases import Lease
 from services.read_budget import ReadBudget
 from services.transactions import Transactions
-from tests.support.postgres import PostgresServer, embedded_server
+from tests.support.postgres import PostgresServer
 from tests.support.rooms import Room, comes_to, make_older, recorded, room_in, session_of, until
 from tests.support.scripted_sessions import HOLD
 
 
-@pytest.fixture(scope="module")
-async def server() -> AsyncIterator[PostgresServer]:
-    """The product's own server."""
-    with embedded_server() as started:
-        yield started
-
-
 @pytest.fixture
-async def database(server: PostgresServer) -> AsyncIterator[Database]:
+async def database(own_server: PostgresServer) -> AsyncIterator[Database]:
     """A database of its own for each test: the duties see all that is in it."""
-    async with server.database() as made, Database(made.url) as opened:
+    async with own_server.database() as made, Database(made.url) as opened:
         yield opened
 
 
@@ -64,18 +57,18 @@ async def test_an_end_is_recorded_without_any_reader(kept: Room) -> None:
 
 
 async def test_an_outage_of_the_database_loses_no_record(
-    room: Room, server: PostgresServer
+    room: Room, own_server: PostgresServer
 ) -> None:
     """Nothing is acknowledged before it is written."""
     sandbox = await room.running()
     first = await anext(room.stream(sandbox, HOLD).source)
     session = session_of(room)
     async with room.services.keeper:
-        server.halt()
+        own_server.halt()
         session.finish(session.executions[str(first.execution_id)], ExecutionStatus.SUCCEEDED)
         await asyncio.sleep(0.5)
         assert not session.acknowledged
-        server.restart()
+        own_server.restart()
         await has_ended(room, first)
 
 
@@ -213,7 +206,7 @@ async def take_turns(turns: list[str]) -> None:
 
 
 async def test_a_keeper_that_cannot_renew_stops_working(
-    database: Database, server: PostgresServer
+    database: Database, own_server: PostgresServer
 ) -> None:
     """And begins again when the database is back."""
     turns: list[str] = []
@@ -229,15 +222,15 @@ async def test_a_keeper_that_cannot_renew_stops_working(
 
     async with Keeper(Lease(Transactions(database), "keeper", 0.9), [duty]):
         await has(1)
-        server.halt()
+        own_server.halt()
         await has(2)
-        server.restart()
+        own_server.restart()
         await has(3)
 
     assert turns == ["begun", "ended", "begun", "ended"]
 
 
-async def test_a_keeper_outlives_what_the_database_refuses(server: PostgresServer) -> None:
+async def test_a_keeper_outlives_what_the_database_refuses(own_server: PostgresServer) -> None:
     """Whether it comes to the lease, renews it or gives it back; each refusal is in the log."""
     turns: list[str] = []
 
@@ -250,21 +243,21 @@ async def test_a_keeper_outlives_what_the_database_refuses(server: PostgresServe
 
         await until(holds)
 
-    async with server.database() as made, Database(made.url) as database:
+    async with own_server.database() as made, Database(made.url) as database:
         away = "ALTER TABLE sandbox_api.leases RENAME TO away"
         back = "ALTER TABLE sandbox_api.away RENAME TO leases"
-        await server.run(made.name, away)
+        await own_server.run(made.name, away)
         with capture_logs() as logs:
             keeper = Keeper(Lease(Transactions(database), "keeper", 0.9), [duty])
             async with keeper:
                 await until_there_are(1, logs)
-                await server.run(made.name, back)
+                await own_server.run(made.name, back)
                 await until_there_are(1, turns)
-                await server.run(made.name, away)
+                await own_server.run(made.name, away)
                 await until_there_are(2, turns)
-                await server.run(made.name, back)
+                await own_server.run(made.name, back)
                 await until_there_are(3, turns)
-                await server.run(made.name, away)
+                await own_server.run(made.name, away)
 
     assert turns == ["begun", "ended", "begun", "ended"]
     refused = [each for each in logs if each["log_level"] == "error"]

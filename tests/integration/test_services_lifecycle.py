@@ -1,11 +1,9 @@
 """The life of a sandbox when requests race for it, and when something fails on the way."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
-from db.engine import Database
 from services.entities import NewSandbox, Sandbox, SandboxStatus
 from services.errors import (
     BadUserInputError,
@@ -20,24 +18,8 @@ from services.executor.errors import (
     NoCapacityError,
     SandboxStartError,
 )
-from tests.support.postgres import embedded_server
 from tests.support.rooms import Room, room_in, until
 from tests.support.scripted_sessions import ScriptedSession
-
-
-@pytest.fixture(scope="module")
-async def database() -> AsyncIterator[Database]:
-    """The product's own server, migrated."""
-    with embedded_server() as server:
-        async with server.database() as made, Database(made.url) as opened:
-            yield opened
-
-
-@pytest.fixture
-async def room(database: Database) -> AsyncIterator[Room]:
-    """One process, with a user of its own."""
-    async with room_in(database) as made:
-        yield made
 
 
 async def status_of(room: Room, sandbox: Sandbox) -> str | None:

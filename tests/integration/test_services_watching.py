@@ -23,29 +23,15 @@ from services.errors import (
     ServiceUnavailableError,
 )
 from services.nudges import POLL_SECONDS, Nudges
-from tests.support.postgres import PostgresServer, embedded_server
+from tests.support.postgres import PostgresServer
 from tests.support.rooms import Room, room_in, until
 
 
 @pytest.fixture(scope="module")
-async def server() -> AsyncIterator[PostgresServer]:
-    """The product's own server."""
-    with embedded_server() as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-async def database(server: PostgresServer) -> AsyncIterator[Database]:
+async def database(own_server: PostgresServer) -> AsyncIterator[Database]:
     """One database, migrated."""
-    async with server.database() as made, Database(made.url) as opened:
+    async with own_server.database() as made, Database(made.url) as opened:
         yield opened
-
-
-@pytest.fixture
-async def room(database: Database) -> AsyncIterator[Room]:
-    """One process, with a user of its own."""
-    async with room_in(database) as made:
-        yield made
 
 
 async def statuses(
@@ -80,11 +66,11 @@ async def test_a_watcher_sees_what_is_and_what_changes(room: Room) -> None:
 
 
 async def test_a_watcher_hears_of_what_another_process_changes(
-    server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+    own_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The database passes it on; nothing waits for a look that nobody asked for."""
     async with (
-        server.database() as made,
+        own_server.database() as made,
         Database(made.url) as database,
         room_in(database, direct_url=made.url) as room,
         room_in(database, room.executor) as other,
@@ -172,17 +158,17 @@ async def test_many_watchers_of_one_user_leave_others_their_connections(
 
 
 async def test_a_watcher_outlives_an_outage_of_the_database(
-    room: Room, server: PostgresServer
+    room: Room, own_server: PostgresServer
 ) -> None:
     """Requests fail as unavailable meanwhile, and work again by themselves."""
     sandbox = await room.stopped(name="old")
     changes = room.services.sandboxes.changes(room.viewer, None)
     async with aclosing(changes):
         await anext(changes)
-        server.halt()
+        own_server.halt()
         with pytest.raises(ServiceUnavailableError):
             await room.services.sandboxes.get(room.viewer, str(sandbox.id))
-        server.restart()
+        own_server.restart()
         await room.services.sandboxes.update(
             room.viewer, str(sandbox.id), SandboxChanges(name="new")
         )
