@@ -2,7 +2,13 @@
 
 from typing import Any
 
-from graphql import GraphQLLeafType, GraphQLObjectType, GraphQLOutputType, is_non_null_type
+from graphql import (
+    GraphQLLeafType,
+    GraphQLObjectType,
+    GraphQLOutputType,
+    OperationType,
+    is_non_null_type,
+)
 from graphql.execution import Executor
 from graphql.pyutils import AwaitableOrValue, Path
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
@@ -17,6 +23,8 @@ class AnswerExecutor(StrawberryGraphQLCoreExecutionContext):
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - graphql-core's own
         super().__init__(*args, **kwargs)
         self._budget = answer_budget.get()
+        self._collected: dict[tuple[object, ...], Any] = {}
+        """Of all events of a subscription: the executors of events are copies of its own."""
 
     def build_per_event_executor(self, payload: object) -> Executor[Any]:
         """Begin the answer of one event."""
@@ -25,6 +33,25 @@ class AnswerExecutor(StrawberryGraphQLCoreExecutionContext):
         else:
             self._budget.renew()
         return super().build_per_event_executor(payload)
+
+    def collect_subfields(
+        self,
+        return_type: GraphQLObjectType,
+        field_details_list: Any,  # noqa: ANN401 - graphql-core's own
+    ) -> Any:  # noqa: ANN401 - graphql-core's own
+        """Collect an object's fields, once for all events of a subscription.
+
+        graphql-core remembers them by a list that it makes anew for each event: it would find
+        none again, and keep those of all events until the subscription ends.
+        """
+        if self.operation.operation is not OperationType.SUBSCRIPTION:
+            return super().collect_subfields(return_type, field_details_list)
+        key = (return_type, *(id(details.node) for details in field_details_list))
+        collected = self._collected.get(key)
+        if collected is None:
+            collected = super().collect_subfields(return_type, field_details_list)
+            self._collected[key] = collected
+        return collected
 
     def execute_fields(
         self,
