@@ -10,6 +10,7 @@ import structlog
 
 from app.backend import Backend
 from app.caretaker import Caretaker
+from app.collector import settled
 from app.health import Checks
 from app.instance import Instance, database_url, open_instance
 from app.key_server import open_signing_keys
@@ -50,7 +51,7 @@ async def open_backend(settings: Settings) -> AsyncIterator[Backend]:
         )
         caretaker = Caretaker(url, assembled.keeper, patient=settings.production)
         await stack.enter_async_context(caretaker)
-        yield Backend(
+        backend = Backend(
             services=Services(
                 sandboxes=assembled.sandboxes,
                 executions=assembled.executions,
@@ -62,6 +63,8 @@ async def open_backend(settings: Settings) -> AsyncIterator[Backend]:
             rates=await stack.enter_async_context(open_rates(settings)),
             readiness=_checks(database, executor, caretaker),
         )
+        stack.enter_context(settled())
+        yield backend
 
 
 async def _verifier(settings: Settings, instance: Instance, stack: AsyncExitStack) -> TokenVerifier:
