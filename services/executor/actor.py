@@ -18,7 +18,7 @@ import requests
 
 from services.executor import containers, local
 from services.executor.attached import DockerStream
-from services.executor.cgroup import ContainerGroup
+from services.executor.cgroup import ContainerGroup, put_services_first
 from services.executor.containers import HardenedClient, Mounts, hardening
 from services.executor.direct import (
     Command,
@@ -207,6 +207,7 @@ class SandboxExecutor(ToolCalls, StockExecutor):
                 containers.await_end(self.container)
             self._ensure_container()
             ours = containers.running(self.container)
+            put_services_first()
             self._group = ContainerGroup(str(ours.id))
             self._hold(containers.sandbox_process(ours))
         except docker.errors.ImageNotFound as error:

@@ -14,7 +14,7 @@ from docker.models.containers import Container
 from docker.types import LogConfig, Mount, Ulimit
 
 from services.executor.attached import DockerStream
-from services.executor.cgroup import NANOSECONDS, Consumption, ContainerGroup
+from services.executor.cgroup import NANOSECONDS, Consumption, ContainerGroup, parent
 from services.executor.direct import Command, Entrance
 from services.executor.errors import SandboxStartError
 from services.executor.messages import SessionSpec
@@ -127,7 +127,10 @@ class _HardenedContainers:
 
     def run(self, image: str, name: str, **_asked: object) -> Container:
         """Create and start a container; only image and name are the caller's."""
-        container = self._client.containers.create(image, name=name, **self._options)
+        group = parent(self._client.info()["CgroupDriver"])
+        container = self._client.containers.create(
+            image, name=name, cgroup_parent=group, **self._options
+        )
         try:
             container.start()
         except BaseException:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from services.executor.cgroup import ContainerGroup
 from services.executor.messages import ExecutionStatus
 from tests.support.sessions import Desk, Lab
 from tests.support.stack import docker
@@ -66,6 +67,21 @@ def test_a_container_is_limited(settings: dict[str, Any], name: str, value: obje
     found = settings["HostConfig"].get(name)
 
     assert found == value or (value is None and not found), (name, found)
+
+
+def test_sandboxes_yield_to_services(settings: dict[str, Any]) -> None:
+    """Beside the machine's other processes, all sandboxes together weigh a quarter of one group."""
+    group = ContainerGroup(settings["Id"])
+    weights = [
+        (file.name, int(file.read_text()))
+        for pattern in ("*/sandboxes.slice/cpu.shares", "sandboxes.slice/cpu.weight")
+        for file in Path("/sys/fs/cgroup").glob(pattern)
+    ]
+
+    assert settings["HostConfig"]["CgroupParent"].endswith("sandboxes.slice")
+    assert group.consumption() is not None, "its own group is found below"
+    assert weights
+    assert set(weights) <= {("cpu.shares", 256), ("cpu.weight", 25)}
 
 
 def test_a_container_keeps_no_log_and_no_core(settings: dict[str, Any]) -> None:

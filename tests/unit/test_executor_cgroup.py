@@ -4,7 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from services.executor.cgroup import Consumption, ContainerGroup
+from services.executor.cgroup import (
+    PARENT,
+    Consumption,
+    ContainerGroup,
+    parent,
+    put_services_first,
+)
 
 ID = "0123abcd"
 V1_MEMORY = {
@@ -20,17 +26,17 @@ V2 = {
     "cpu.stat": "usage_usec 1500000\nuser_usec 9\n",
 }
 LAYOUTS = {
-    "version 1": {"memory/docker/{}": V1_MEMORY, "cpuacct/docker/{}": V1_CPU},
+    "version 1": {"memory/sandboxes.slice/{}": V1_MEMORY, "cpuacct/sandboxes.slice/{}": V1_CPU},
     "version 1, CPU controllers together": {
-        "memory/docker/{}": V1_MEMORY,
-        "cpu,cpuacct/docker/{}": V1_CPU,
+        "memory/sandboxes.slice/{}": V1_MEMORY,
+        "cpu,cpuacct/sandboxes.slice/{}": V1_CPU,
     },
     "version 1 by systemd": {
-        "memory/system.slice/docker-{}.scope": V1_MEMORY,
-        "cpuacct/system.slice/docker-{}.scope": V1_CPU,
+        "memory/sandboxes.slice/docker-{}.scope": V1_MEMORY,
+        "cpuacct/sandboxes.slice/docker-{}.scope": V1_CPU,
     },
-    "version 2": {"docker/{}": V2},
-    "version 2 by systemd": {"system.slice/docker-{}.scope": V2},
+    "version 2": {"sandboxes.slice/{}": V2},
+    "version 2 by systemd": {"sandboxes.slice/docker-{}.scope": V2},
 }
 
 
@@ -60,7 +66,7 @@ def test_ended_processes_are_told_until_noted(tmp_path: Path) -> None:
     lay_out(tmp_path, LAYOUTS["version 2"])
     group = ContainerGroup(ID, tmp_path)
     before = group.new_oom_kills()
-    (tmp_path / "docker" / ID / "memory.events").write_text("oom_kill 3\n")
+    (tmp_path / PARENT / ID / "memory.events").write_text("oom_kill 3\n")
 
     assert not before
     assert group.new_oom_kills()
@@ -87,3 +93,49 @@ def test_half_a_measurement_is_none(missing: str, tmp_path: Path) -> None:
     lay_out(tmp_path, {"docker/{}": files})
 
     assert ContainerGroup(ID, tmp_path).consumption() is None
+
+
+@pytest.mark.parametrize(
+    ("file", "before", "after"),
+    [
+        ("cpu/sandboxes.slice/cpu.shares", "1024", "256"),
+        ("cpu,cpuacct/sandboxes.slice/cpu.shares", "1024", "256"),
+        ("sandboxes.slice/cpu.weight", "100", "25"),
+    ],
+)
+def test_sandboxes_weigh_a_quarter(file: str, before: str, after: str, tmp_path: Path) -> None:
+    """Wherever the node keeps the weight of all sandboxes, it is lowered, and nothing is made."""
+    weight = tmp_path / file
+    weight.parent.mkdir(parents=True)
+    weight.write_text(before)
+
+    put_services_first(tmp_path)
+
+    assert weight.read_text() == after
+    assert [found for found in tmp_path.rglob("*") if found.is_file()] == [weight]
+
+
+def test_a_weight_that_cannot_be_lowered_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A node that does not let it be changed runs sandboxes all the same."""
+    weight = tmp_path / "cpu" / PARENT / "cpu.shares"
+    weight.parent.mkdir(parents=True)
+    weight.write_text("1024")
+
+    def refuse(_path: Path, _text: str) -> int:
+        raise PermissionError("Read-only file system")
+
+    monkeypatch.setattr(Path, "write_text", refuse)
+    put_services_first(tmp_path)
+
+    assert weight.read_text() == "1024"
+    assert "Read-only file system" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("driver", "told"), [("cgroupfs", "/sandboxes.slice"), ("systemd", "sandboxes.slice")]
+)
+def test_each_driver_has_its_way_to_name_the_parent(driver: str, told: str) -> None:
+    """Cgroupfs takes a path, systemd the name of a slice."""
+    assert parent(driver) == told
