@@ -5,7 +5,7 @@ Ours adds: a token in the first message, limits, and a quiet end where the peer 
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import cast
@@ -108,13 +108,18 @@ class Socket(ASGIWebSocketAdapter):
         if self.ws.application_state == WebSocketState.DISCONNECTED:
             raise WebSocketDisconnected
         text = encode(message).decode()
-        with ExitStack() as held:
-            if self.hold is not None:
-                held.enter_context(self.hold())(len(text))
-            try:
-                await self.ws.send_text(text)
-            except (WebSocketDisconnect, RuntimeError, OSError) as error:
-                raise WebSocketDisconnected from error
+        if self.hold is None:
+            await self._send(text)
+            return
+        with self.hold() as take:
+            take(len(text))
+            await self._send(text)
+
+    async def _send(self, text: str) -> None:
+        try:
+            await self.ws.send_text(text)
+        except (WebSocketDisconnect, RuntimeError, OSError) as error:
+            raise WebSocketDisconnected from error
 
     async def close(self, code: int, reason: str) -> None:
         """Close, unless that has been done."""

@@ -23,6 +23,7 @@ from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 
 from resolvers.operation import Operation, operation
 from schema.answer_budget import AnswerBudget, answer_budget
+from schema.answers import CollectedFields, collected_fields
 from schema.costs import connections_of, excess
 from schema.measures import SizeLimits
 from services.errors import ErrorCode
@@ -52,6 +53,8 @@ class KnownDocument:
     """A document that parses, and what is wrong with it once it has been validated."""
 
     document: DocumentNode
+    collected: CollectedFields | None
+    """What was collected of it; None where directives make that another for each operation."""
     errors: list[GraphQLError] | None = None
 
 
@@ -78,7 +81,8 @@ class KnownDocuments:
         if known is not None:
             self._known.move_to_end(query)
             return known
-        known = KnownDocument(parse(query, max_tokens=MAX_TOKENS))
+        document = parse(query, max_tokens=MAX_TOKENS)
+        known = KnownDocument(document, None if "@" in query else {})
         if len(query) <= MAX_DOCUMENT_CHARACTERS:
             self._known[query] = known
             if len(self._known) > MAX_DOCUMENTS:
@@ -99,12 +103,15 @@ class DocumentCache(SchemaExtension):
         context = self.execution_context
         operation.set(Operation(context.context))
         answer_budget.set(AnswerBudget())
+        collected: CollectedFields | None = None
         context.parse_options["max_tokens"] = MAX_TOKENS
         # What does not parse is parsed again by Strawberry, which knows how to say so.
         with suppress(GraphQLSyntaxError):
             if context.query:
                 self._known = self._documents.get(context.query)
                 context.graphql_document = self._known.document
+                collected = self._known.collected
+        collected_fields.set({} if collected is None else collected)
         yield
 
     def on_validate(self) -> Iterator[None]:

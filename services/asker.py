@@ -67,25 +67,33 @@ class Asker:
         An execution that never came to its session is handed over, by whoever has its work.
         Raises a `ServiceError`.
         """
-        submission = reading.submission
+        answers = await self._try(viewer, reading.submission, call)
+        if answers is not None:
+            return answers[0]
         with self._nudges.listen(viewer.id) as listener:
             patience = Patience(HAND_OVER_SECONDS + RECORD_SECONDS, listener)
-            while True:
-                try:
-                    return await call()
-                except UnknownExecutionError:
-                    if not await self._is_unended(viewer, submission):
-                        return None
-                except SessionGoneError:
-                    await self._losses.session_gone(submission.session_id)
-                    return None
-                except ExecutorError as error:
-                    raise from_executor(error) from error
+            while answers is None:
                 if reading.work is None:
-                    await self._settler.forget_unsubmitted(submission.handle)
+                    await self._settler.forget_unsubmitted(reading.submission.handle)
                     await patience.wait("The execution has not come to its sandbox yet")
                 elif not await self._hand_over(reading, reading.work):
                     return None
+                answers = await self._try(viewer, reading.submission, call)
+        return answers[0]
+
+    async def _try[T](
+        self, viewer: Viewer, submission: Submission, call: Callable[[], Awaitable[T]]
+    ) -> tuple[T | None] | None:
+        """Return the session's answer, or that it is the record's; None where neither has it."""
+        try:
+            return (await call(),)
+        except UnknownExecutionError:
+            return None if await self._is_unended(viewer, submission) else (None,)
+        except SessionGoneError:
+            await self._losses.session_gone(submission.session_id)
+            return (None,)
+        except ExecutorError as error:
+            raise from_executor(error) from error
 
     async def last_record(
         self, viewer: Viewer, submission: Submission

@@ -9,7 +9,8 @@ import strawberry
 from graphql.execution import collect_fields, executor
 
 from schema.answer_budget import AnswerBudget, answer_budget
-from schema.answers import AnswerExecutor
+from schema.answers import AnswerExecutor, CollectedFields, collected_fields
+from schema.build import build_schema
 
 EVENTS = 100
 DOCUMENT = """
@@ -68,9 +69,10 @@ SCHEMA = strawberry.Schema(
 )
 
 
-async def shown(*, names: bool) -> list[Any]:
+async def shown(*, names: bool, collected: CollectedFields | None = None) -> list[Any]:
     """Return the data of all events."""
     answer_budget.set(AnswerBudget())
+    collected_fields.set({} if collected is None else collected)
     results: Any = await SCHEMA.stream(DOCUMENT, variable_values={"names": names})
     async with aclosing(results):
         return [result.data["first"] async for result in results]
@@ -100,10 +102,41 @@ async def test_fields_are_collected_once_for_each_type(collections: list[str]) -
     assert sorted(collections) == ["Circle", "Square"]
 
 
-async def test_each_operation_collects_its_own(collections: list[str]) -> None:
+async def test_directives_make_each_operation_another(collections: list[str]) -> None:
     """The same document with another variable shows other fields."""
     with_names, without = await shown(names=True), await shown(names=False)
 
     assert with_names[0]["name"] == "square"
     assert "name" not in without[0]
     assert len(collections) == 4
+
+
+async def test_a_document_is_collected_once(collections: list[str]) -> None:
+    """What was collected for one operation serves the next of the same text."""
+    schema = build_schema()
+    document = """{ __schema { queryType { name kind } } __type(name: "Query") { name } }"""
+    first = await schema.execute(document)
+    before = len(collections)
+    second = await schema.execute(document)
+
+    assert first.data == {
+        "__schema": {"queryType": {"name": "Query", "kind": "OBJECT"}},
+        "__type": {"name": "Query"},
+    }
+    assert second.data == first.data
+    assert before == len(collections) == 3
+
+
+async def test_a_document_with_directives_is_collected_for_each_operation() -> None:
+    """Its variables decide what there is, each time anew."""
+    schema = build_schema()
+    document = """
+    query ($kind: Boolean!) { __schema { queryType { name kind @include(if: $kind) } } }
+    """
+    data = [
+        (await schema.execute(document, variable_values={"kind": kind})).data
+        for kind in (True, False, True)
+    ]
+
+    with_kind = {"__schema": {"queryType": {"name": "Query", "kind": "OBJECT"}}}
+    assert data == [with_kind, {"__schema": {"queryType": {"name": "Query"}}}, with_kind]
