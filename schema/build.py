@@ -2,6 +2,7 @@
 
 import strawberry
 from graphql import GraphQLError
+from strawberry.extensions import SchemaExtension
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
 
@@ -10,6 +11,7 @@ from schema.documents import DocumentCache, KnownDocuments
 from schema.enums import ErrorCode
 from schema.errors import client_errors, without_suggestion
 from schema.events import EVENT_TYPES
+from schema.hooks import Hooks
 from schema.mutation import Mutation
 from schema.query import Query
 from schema.scalars import SCALARS
@@ -21,6 +23,12 @@ class Schema(strawberry.Schema):
 
     suggests = True
     """Whether errors say which names there are instead."""
+
+    def create_extensions_runner(
+        self, execution_context: ExecutionContext, extensions: list[SchemaExtension]
+    ) -> Hooks:
+        """Run the hooks that there are."""
+        return Hooks(execution_context=execution_context, extensions=extensions)
 
     def process_errors(
         self,
@@ -43,7 +51,7 @@ def build_schema(*, introspection: bool = True) -> Schema:
         mutation=Mutation,
         subscription=Subscription,
         types=[*EVENT_TYPES, ErrorCode],
-        # One alone: each costs every operation and every event its hooks.
+        # One alone: each costs every operation its hooks.
         extensions=[lambda: DocumentCache(known)],
         execution_context_class=AnswerExecutor,
         config=StrawberryConfig(scalar_map=SCALARS),
