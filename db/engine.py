@@ -124,6 +124,11 @@ class Database:
                 await connection.close()
             return found
 
+    @property
+    def at_hand(self) -> bool:
+        """Whether a connection is there and free for a single call, as far as is known at once."""
+        return bool(self._kept) and not _driver_of(self._kept[-1])[0].is_closed()
+
     def service_session(self) -> AbstractAsyncContextManager[ServiceSession]:
         """Begin a transaction of background work. Raises `DatabaseUnavailableError`."""
         return self._transaction(ServiceSession, _prologue("service_role", {}))

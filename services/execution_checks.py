@@ -24,7 +24,9 @@ class CodeWork:
     environment: dict[str, str]
     kind: ExecutionKind = ExecutionKind.CODE
 
-    def request(self, execution_id: str, reader_id: str) -> ExecuteRequest:
+    def request(
+        self, execution_id: str, reader_id: str, *, on_record: bool = True
+    ) -> ExecuteRequest:
         """Return what the session is asked."""
         return ExecuteRequest(
             execution_id=execution_id,
@@ -32,6 +34,7 @@ class CodeWork:
             timeout_seconds=self.timeout_seconds,
             environment=self.environment,
             reader_id=reader_id,
+            on_record=on_record,
         )
 
 

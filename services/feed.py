@@ -59,7 +59,7 @@ class Feed:
                         return
         finally:
             if not ended:
-                self._leave(reading)
+                self.leave(reading)
         async for update in self._rest(viewer, reading, after):
             yield update
 
@@ -134,7 +134,8 @@ class Feed:
                 await self._ledger.raise_last_seq(submission.id, event.seq)
             yield ExecutionUpdate(submission.id, event, replace(execution, last_seq=event.seq))
 
-    def _leave(self, reading: Reading) -> None:
+    def leave(self, reading: Reading) -> None:
+        """Tell the session that this reader asks no more."""
         # Not awaited: a reader that is cancelled goes at once.
         with suppress(ServiceUnavailableError):
             self._operations.begin(self._leave_session(reading))

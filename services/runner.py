@@ -1,5 +1,6 @@
 """Runs what is ordered: submits it for good, then reads it live or waits for its end."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from functools import partial
@@ -12,7 +13,7 @@ from services.errors import NotFoundError
 from services.executor.interface import Executor
 from services.feed import Feed
 from services.operations import Operations
-from services.submitter import Order, Submitter
+from services.submitter import Order, Submitted, Submitter
 
 
 class Runner:
@@ -57,11 +58,24 @@ class Runner:
 
     async def _submit(self, viewer: Viewer, order: Order, reader_id: str, after: int) -> Reading:
         # A client that leaves now has ordered all the same: on the record means handed over.
-        submitted = await self._operations.run(self._submitter.submit(viewer, order, reader_id))
-        return Reading(
-            submission=submitted.submission,
-            reader_id=reader_id,
-            after=after if submitted.attached else 0,
-            batch=submitted.batch,
-            work=submitted.work,
-        )
+        submission = self._operations.begin(self._submitter.submit(viewer, order, reader_id))
+        try:
+            return _reading(await asyncio.shield(submission), reader_id, after)
+        except asyncio.CancelledError:
+            submission.add_done_callback(partial(self._leave_unread, reader_id))
+            raise
+
+    def _leave_unread(self, reader_id: str, submission: asyncio.Task[Submitted]) -> None:
+        """Tell the session that nobody comes to read, which it would wait for."""
+        if not submission.cancelled() and submission.exception() is None:
+            self._feed.leave(_reading(submission.result(), reader_id, 0))
+
+
+def _reading(submitted: Submitted, reader_id: str, after: int) -> Reading:
+    return Reading(
+        submission=submitted.submission,
+        reader_id=reader_id,
+        after=after if submitted.attached else 0,
+        batch=submitted.batch,
+        work=submitted.work,
+    )

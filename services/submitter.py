@@ -1,6 +1,6 @@
 """Submits executions: one transaction, one call to the session, and the same again safely."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
@@ -26,6 +26,7 @@ from services.executor.errors import (
 )
 from services.executor.interface import Executor
 from services.executor.messages import EventBatch
+from services.head_start import Given, HeadStart
 from services.ledger import Ledger
 from services.losses import Losses
 from services.settler import Settler
@@ -87,6 +88,7 @@ class Submitter:
         self._losses = losses
         self._bounds = bounds
         self._turns = Turns()
+        self._head_start = HeadStart(transactions, executor, bounds.unended)
 
     async def submit(self, viewer: Viewer, order: Order, reader_id: str) -> Submitted:
         """Submit, or attach to what has this client's id already.
@@ -105,7 +107,10 @@ class Submitter:
             return Submitted(submission_of(known), None, None, attached=True)
         execution_id = uuid4()
         async with self._turns.take(viewer.id):
-            begun = await self._begin(viewer, sandbox_id, execution_id, work, key)
+            given = None
+            if key is None and isinstance(work, CodeWork):
+                given = self._head_start.give(viewer, sandbox_id, execution_id, work, reader_id)
+            begun = await self._record(viewer, sandbox_id, execution_id, work, key, given)
         if not begun.added:
             return await self._attach(viewer, begun, work)
         submission = Submission(
@@ -118,7 +123,10 @@ class Submitter:
             source=work.source,
             created_at=begun.created_at or datetime.now(UTC),
         )
-        batch = await self.hand_over(submission, work, reader_id)
+        if given is not None and given.session_id == submission.session_id:
+            batch = await self._handed_over(submission, given.batch())
+        else:
+            batch = await self.hand_over(submission, work, reader_id)
         return Submitted(submission, work, batch, attached=False)
 
     async def hand_over(
@@ -129,8 +137,13 @@ class Submitter:
         The same again attaches. Raises a `ServiceError`; where nobody knows whether the
         session has it, the record stays as it is.
         """
+        return await self._handed_over(submission, self._call(submission, work, reader_id))
+
+    async def _handed_over(
+        self, submission: Submission, call: Awaitable[EventBatch]
+    ) -> EventBatch | None:
         try:
-            return await self._call(submission, work, reader_id)
+            return await call
         except (QueueFullError, InvalidRequirementError) as error:
             await self._ledger.discard(submission.id)
             raise from_executor(error) from error
@@ -147,6 +160,28 @@ class Submitter:
                 return await self._executor.execute(session_id, work.request(name, reader_id))
             case InstallWork():
                 return await self._executor.install(session_id, work.request(name, reader_id))
+
+    async def _record(
+        self,
+        viewer: Viewer,
+        sandbox_id: SandboxId,
+        execution_id: UUID,
+        work: Work,
+        key: str | None,
+        given: Given | None,
+    ) -> Begun:
+        """Put it on the record; what was given to a session in vain is taken back."""
+        try:
+            begun = await self._begin(viewer, sandbox_id, execution_id, work, key)
+        except BaseException:
+            self._head_start.forget(viewer)
+            if given is not None:
+                await given.take_back()
+            raise
+        self._head_start.learn(viewer, sandbox_id, begun)
+        if given is not None and given.session_id != begun.session_id:
+            await given.take_back()
+        return begun
 
     async def _begin(
         self,

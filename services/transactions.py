@@ -15,6 +15,11 @@ class Transactions:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    @property
+    def at_hand(self) -> bool:
+        """Whether the database can be asked at once, as far as is known."""
+        return self._database.at_hand
+
     @asynccontextmanager
     async def of(self, viewer: Viewer, *, serialized: bool = False) -> AsyncIterator[TenantSession]:
         """Begin one with the viewer's rights; serialized ones of one user wait for each other.

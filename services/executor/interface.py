@@ -43,6 +43,9 @@ class Executor(Protocol):
         no error.
         """
 
+    def is_near(self, session_id: str) -> bool:
+        """Say whether it is there and takes no time to reach, as far as is known at once."""
+
     async def restart(self, session_id: str) -> None:
         """Clear the interpreter's state; queued and running executions end INTERRUPTED."""
 

@@ -44,6 +44,11 @@ class LocalCalls:
             msg = "The cluster did not answer: the session did not answer in time."
             raise ClusterUnavailableError(msg) from error
 
+    def is_open(self, session_id: str) -> bool:
+        """Whether there is a connection to the session now."""
+        connection = self._connections.get(session_id)
+        return connection is not None and not connection.closed
+
     async def _connect(self, session_id: str) -> RpcConnection:
         if time.monotonic() < self._absent.get(session_id, 0.0):
             raise RpcClosedError

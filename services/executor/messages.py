@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar, Self
 
-PROTOCOL_VERSION = 3
+PROTOCOL_VERSION = 4
 """Bumped with any change that an actor of an older version would misread."""
 
 JSON = None | bool | int | float | str | list["JSON"] | dict[str, "JSON"]
@@ -244,6 +244,8 @@ class ExecuteRequest(Message):
     kind: ExecutionKind = ExecutionKind.CODE
     reader_id: str = ""
     """Who will `read` it; output waits for that reader from the start."""
+    on_record: bool = True
+    """Whether its record is written already; if not, whoever asks for it says so by that."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,9 @@ UNRECORDED_BYTES = 128 * 1024 * 1024
 ENDED_EVENTS_BYTES = 32 * 1024 * 1024
 """Events of ended executions together, for readers that come late."""
 BATCH = 32
+OFF_RECORD_SECONDS = 60.0
+"""For so long one that nobody has asked for is not recorded: its record is being written, or its
+caller has died. A transaction takes no longer."""
 AGAIN_SECONDS = 1.0
 """After which a record that has changed is given again; each time after twice as long."""
 MOST_AGAIN_SECONDS = 60.0
@@ -36,21 +39,34 @@ class Registry:
         self._unrecorded: dict[str, int] = {}
         """Changes of each ended execution that a recorder was told of; -1 for none."""
         self._due: dict[str, float] = {}
-        """When those that changed after they were recorded are to be given again."""
+        """When those that are not to be given yet are to be."""
+        self._off_record: set[str] = set()
+        """Of which it is not known yet whether they are on the record."""
 
     def find(self, execution_id: str) -> Execution | None:
-        """Return the execution, None where it is not known."""
+        """Return the execution, None where it is not known.
+
+        Who knows its id, but for who gave it, has it from the record.
+        """
+        if execution_id in self._off_record:
+            self._off_record.discard(execution_id)
+            if self._due.pop(execution_id, None) is not None:
+                self.news.set()
         return self._known.get(execution_id)
 
     def get(self, execution_id: str) -> Execution:
         """Return the execution. Raises `UnknownExecutionError`."""
-        execution = self._known.get(execution_id)
+        execution = self.find(execution_id)
         if execution is None:
             raise UnknownExecutionError("The session does not know this execution (any more).")
         return execution
 
-    def add(self, execution: Execution) -> None:
-        """Remember an execution. Raises `QueueFullError` while too many are unrecorded."""
+    def add(self, execution: Execution, *, on_record: bool = True) -> None:
+        """Remember an execution. Raises `QueueFullError` while too many are unrecorded.
+
+        One that is not on the record yet is given to a recorder only once somebody has asked
+        for it, or a while after its end.
+        """
         weight = sum(self._known[known].weight for known in self._unrecorded)
         if len(self._unrecorded) >= UNRECORDED or weight > UNRECORDED_BYTES:
             raise QueueFullError(
@@ -58,6 +74,8 @@ class Registry:
             )
         self._known[execution.id] = execution
         self.count += 1
+        if not on_record:
+            self._off_record.add(execution.id)
 
     def ended(self, execution: Execution) -> None:
         """Have the execution recorded, or forget it where no record is kept of its kind."""
@@ -66,7 +84,10 @@ class Registry:
             return
         self._unrecorded[execution.id] = -1
         self._shed_events()
-        self.news.set()
+        if execution.id in self._off_record:
+            self._give_in(execution, OFF_RECORD_SECONDS)
+        else:
+            self.news.set()
 
     def _shed_events(self) -> None:
         """Let the oldest ended executions' events go once all together are too many."""
@@ -90,6 +111,9 @@ class Registry:
         doublings = min(execution.recordings, MOST_DOUBLINGS)
         seconds = min(AGAIN_SECONDS * 2**doublings, MOST_AGAIN_SECONDS)
         execution.recordings += 1
+        self._give_in(execution, seconds)
+
+    def _give_in(self, execution: Execution, seconds: float) -> None:
         loop = asyncio.get_running_loop()
         self._due[execution.id] = loop.time() + seconds
         loop.call_later(seconds, self.news.set)
@@ -117,6 +141,7 @@ class Registry:
             if given == execution.changes:
                 del self._unrecorded[execution_id]
                 self._due.pop(execution_id, None)
+                self._off_record.discard(execution_id)
             elif given >= 0:
                 self._unrecorded[execution_id] = -1
                 self._put_off(execution)

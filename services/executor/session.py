@@ -109,7 +109,7 @@ class Session:
         self._require_open()
         _require_place(len(self._queue), self.spec.limits.queue_length)
         execution = Execution(request.execution_id, request.kind)
-        self._registry.add(execution)
+        self._registry.add(execution, on_record=request.on_record)
         execution.log.expect(request.reader_id)
         current = self._current
         # One that has ended keeps the next waiting for an interpreter, but is not before it.

@@ -76,6 +76,10 @@ class SessionCalls:
                 raise
         return await cluster.answer(_method(successor, method).remote(*arguments), seconds)
 
+    def is_near(self, session_id: str) -> bool:
+        """Whether its session is on this machine and there, as far as is known without asking."""
+        return self._local.is_open(session_id)
+
     async def restart(self, session_id: str) -> None:
         """Clear the interpreter's state."""
         await self._call(session_id, CALL_SECONDS, "restart")

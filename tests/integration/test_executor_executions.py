@@ -263,3 +263,36 @@ async def test_looking_at_a_session_takes_nothing_from_its_recorder(desk: Desk) 
     assert [one.stdout for one in given.ended] == [""]
     assert (looked.packages, looked.busy) == ((), False)
     assert [one.stdout for one in again.ended] == ["late\n"]
+
+
+async def test_code_whose_record_is_being_written_runs_and_is_not_recorded(desk: Desk) -> None:
+    """Until somebody asks for it, who has its id from the record."""
+    await desk.recorded()
+    execution = await desk.submit("open('ran', 'w').close()", on_record=False)
+
+    async def ran() -> bool:
+        return await desk.executor.file_info(desk.id, "ran") is not None
+
+    await until(ran)
+    before = await desk.executor.collect(desk.id, (), 0, wait_seconds=0.5)
+    ended = await desk.ended(execution)
+    after = await desk.executor.collect(desk.id, (), 0, wait_seconds=30)
+
+    assert [one.execution_id for one in before.ended] == []
+    assert ended.status is ExecutionStatus.SUCCEEDED
+    assert [one.execution_id for one in after.ended] == [execution]
+
+
+async def test_a_session_on_this_machine_is_near_until_it_ends(lab: Lab) -> None:
+    """As far as is known without asking it."""
+    desk = await lab.start()
+    before = desk.executor.is_near(desk.id)
+    await desk.value("1")
+    during = desk.executor.is_near(desk.id)
+    await desk.executor.stop(desk.id, None)
+
+    async def far() -> bool:
+        return not desk.executor.is_near(desk.id)
+
+    await until(far)
+    assert (before, during) == (False, True)

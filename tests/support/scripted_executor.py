@@ -50,6 +50,8 @@ class ScriptedExecutor:
         self.gates: dict[str, asyncio.Event] = {}
         self.faults: defaultdict[str, deque[Exception]] = defaultdict(deque)
         self.words: dict[str, Collected] = {}
+        self.near = True
+        """Whether its sessions are on this machine."""
 
     async def _enter(self, method: str) -> None:
         self.calls[method] += 1
@@ -71,6 +73,8 @@ class ScriptedExecutor:
         session = self._session(session_id)
         if execution_id not in session.executions:
             raise UnknownExecutionError("No such execution.")
+        session.off_record.discard(execution_id)
+        session.change()
         yield session.executions[execution_id]
 
     def kill(self, session_id: str) -> None:
@@ -93,6 +97,10 @@ class ScriptedExecutor:
         session = self.sessions.pop(session_id, None)
         return () if session is None else session.die()
 
+    def is_near(self, session_id: str) -> bool:
+        """Say whether it is there, where that can be known at once."""
+        return self.near and session_id in self.sessions
+
     async def restart(self, session_id: str) -> None:
         """End what runs as INTERRUPTED."""
         await self._enter("restart")
@@ -109,7 +117,10 @@ class ScriptedExecutor:
     async def execute(self, session_id: str, request: ExecuteRequest) -> EventBatch:
         """Run one of the words: `hold` runs until it is ended, all else succeeds at once."""
         await self._enter("execute")
-        return self._session(session_id).submit(request.execution_id, request.kind, request.code)
+        session = self._session(session_id)
+        if not request.on_record:
+            session.off_record.add(request.execution_id)
+        return session.submit(request.execution_id, request.kind, request.code)
 
     async def install(self, session_id: str, request: InstallRequest) -> EventBatch:
         """Have every name at version 1."""

@@ -41,6 +41,8 @@ class ScriptedSession:
         self.last_active_at = self.created_at
         self.executions: dict[str, ScriptedExecution] = {}
         self.acknowledged: set[str] = set()
+        self.off_record: set[str] = set()
+        """Given before their record was written, and not asked for since."""
         self.packages: tuple[InstalledPackage, ...] = ()
         self.packages_version = 0
         self.stopped_reason: str | None = None
@@ -71,6 +73,7 @@ class ScriptedSession:
         for execution in self.unended():
             self.finish(execution, ExecutionStatus.LOST)
         self.dead = True
+        self.off_record.clear()
         self.change()
         return self._unacknowledged()
 
@@ -155,7 +158,7 @@ class ScriptedSession:
         return tuple(
             each.record
             for name, each in self.executions.items()
-            if each.record.status.ended and name not in self.acknowledged
+            if each.record.status.ended and name not in self.acknowledged | self.off_record
         )
 
 

@@ -223,3 +223,59 @@ async def test_an_execution_ends_once() -> None:
     assert batch.ended
     assert isinstance(batch.events[-1], Finished)
     assert execution.record().last_seq == batch.events[-1].seq
+
+
+async def test_what_is_not_on_record_is_given_once_somebody_asks_for_it() -> None:
+    """Who asks has its id from the record; until then there is nothing to write its end into."""
+    registry = Registry()
+    execution = off_record(registry)
+    before, news = registry.unrecorded(), registry.news.is_set()
+    assert registry.find("one") is execution
+
+    assert (before, news) == ((), False)
+    assert registry.news.is_set()
+    assert [record.execution_id for record in registry.unrecorded()] == ["one"]
+
+
+async def test_what_is_asked_for_as_it_runs_is_given_at_its_end() -> None:
+    """As any other."""
+    registry = Registry()
+    execution = off_record(registry, to_its_end=False)
+    registry.get("one")
+    execution.finish(DONE)
+    registry.ended(execution)
+
+    assert registry.news.is_set()
+    assert [record.execution_id for record in registry.unrecorded()] == ["one"]
+
+
+async def test_what_nobody_asks_for_is_given_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its caller may have died, with or without a record of it; then it can be forgotten."""
+    monkeypatch.setattr(registry_module, "OFF_RECORD_SECONDS", 0.05)
+    registry = Registry()
+    off_record(registry)
+    async with asyncio.timeout(5):
+        await registry.news.wait()
+
+    assert [record.execution_id for record in registry.unrecorded()] == ["one"]
+    registry.acknowledge(["one"])
+    assert registry.all_unrecorded() == ()
+
+
+async def test_whoever_ends_a_session_is_given_all() -> None:
+    """There is no later for it."""
+    registry = Registry()
+    off_record(registry)
+
+    assert [record.execution_id for record in registry.all_unrecorded()] == ["one"]
+
+
+def off_record(registry: Registry, *, to_its_end: bool = True) -> Execution:
+    """Have an execution whose record is still being written."""
+    execution = Execution("one", ExecutionKind.CODE)
+    registry.add(execution, on_record=False)
+    execution.start()
+    if to_its_end:
+        execution.finish(DONE)
+        registry.ended(execution)
+    return execution
