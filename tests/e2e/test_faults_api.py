@@ -3,10 +3,12 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
+import asyncpg
 import pytest
 
 from tests.support.api import Api
@@ -22,6 +24,7 @@ for n in range({COUNTED}):
     time.sleep(0.1)
 """
 HOLDER = "SELECT holder FROM sandbox_api.leases WHERE name = 'keeper' AND expires_at > now()"
+OUTPUTS = "SELECT status, stdout FROM sandbox_api.executions ORDER BY created_at"
 FORGET = "DELETE FROM sandbox_api.sandboxes WHERE id = $1 RETURNING session_id"
 TAKE_OVER_SECONDS = 4 * LEASE_SECONDS + 8
 ACTOR_NAMESPACE = "sandbox"  # ray-agents'
@@ -90,6 +93,47 @@ async def test_an_execution_that_ends_without_any_api_is_recorded(
 
     assert str(record["id"]) == begun["executionId"]
     assert record["stdout"] == b"done\n"
+
+
+@pytest.mark.long
+async def test_a_kill_while_an_execution_is_put_on_record(
+    apart: Apart, stack: Stack, tmp_path: Path
+) -> None:
+    """Its code has run by then: the next process completes the record that Postgres has kept."""
+    log, token = tmp_path / "log", user_token(stack)
+    server = start_server(stack, log=log, **apart.variables())
+    async with Api(server.url, token) as api:
+        sandbox = await api.create()
+        await api.run(sandbox, "print('first')")
+        async with tables_locked(apart.url):
+            code = "open('ran', 'w').close(); print('second')"
+            cut = asyncio.create_task(api.run(sandbox, code))
+            await eventually(lambda: api.download(sandbox, "ran"), lambda seen: seen is not None)
+            known = await sql(apart.url, "SELECT id FROM sandbox_api.executions")
+            server.kill()
+        await asyncio.gather(cut, return_exceptions=True)
+    with apart.server(log) as again:
+        async with Api(again.url, token) as api:
+            records = await eventually(
+                lambda: sql(apart.url, OUTPUTS),
+                lambda rows: [row["status"] for row in rows] == ["SUCCEEDED"] * 2,
+            )
+            await api.delete(sandbox)
+
+    assert len(known) == 1
+    assert [record["stdout"] for record in records] == [b"first\n", b"second\n"]
+
+
+@asynccontextmanager
+async def tables_locked(url: str) -> AsyncIterator[None]:
+    """Keep executions from being added and changed, as a slow database does."""
+    connection = await asyncpg.connect(url)
+    try:
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE sandbox_api.executions IN SHARE MODE")
+            yield
+    finally:
+        await connection.close()
 
 
 @pytest.mark.long
