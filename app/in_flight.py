@@ -55,6 +55,8 @@ class _Hold:
             self._held[self._user] = left
 
     def _take(self, size: int) -> None:
+        if not size:
+            return
         held = self._held.get(self._user, 0)
         others, own = held - self._taken, self._taken + size
         if own > SMALL_BYTES and others and others + own > self._most:

@@ -116,7 +116,9 @@ def _parts(common: _Common, secret_key: bytes) -> _Parts:
         unended=common.settings.quotas.max_concurrent_executions,
         installs_per_minute=common.settings.installs_per_minute,
     )
-    submitter = Submitter(transactions, executor, settler, ledger, losses, bounds)
+    submitter = Submitter(
+        transactions, executor, settler, ledger, losses, operations, bounds=bounds
+    )
     asker = Asker(transactions, submitter, settler, losses, nudges)
     feed = Feed(executor, asker, ledger, operations)
     return _Parts(

@@ -6,6 +6,7 @@ it is on the record; where that comes to nothing, the execution is interrupted.
 
 import asyncio
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -13,9 +14,17 @@ import structlog
 
 from db.repositories.executions import Begun
 from services.entities import SandboxId, UserId, Viewer
+from services.errors import ServiceUnavailableError
 from services.execution_checks import CodeWork
+from services.executor.errors import (
+    ExecutorError,
+    QueueFullError,
+    SessionGoneError,
+    UnknownExecutionError,
+)
 from services.executor.interface import Executor
 from services.executor.messages import EventBatch
+from services.operations import Operations
 from services.transactions import Transactions
 
 MOST_USERS = 10_000
@@ -31,6 +40,8 @@ class _Known:
     """What the last records of a user's executions said."""
 
     unended: int = 0
+    under_way: int = 0
+    """Given since, or before that by others, with no record yet."""
     sessions: dict[SandboxId, str] = field(default_factory=dict)
 
 
@@ -46,26 +57,49 @@ class Given:
         reader_id: str,
     ) -> None:
         """Give it at once."""
-        self.session_id = session_id
         self._executor = executor
-        self._name = str(execution_id)
-        request = work.request(self._name, reader_id, on_record=False)
+        self._session_id = session_id
+        self._execution_id = execution_id
+        request = work.request(str(execution_id), reader_id, on_record=False)
         loop = asyncio.get_running_loop()
         self._batch = asyncio.Task(
             executor.execute(session_id, request), loop=loop, eager_start=True
         )
+        self._batch.add_done_callback(_look)
+
+    def is_on_record(self, begun: Begun) -> bool:
+        """Whether this very execution is, in the session that was given it."""
+        return (begun.execution_id, begun.session_id) == (self._execution_id, self._session_id)
 
     async def batch(self) -> EventBatch:
         """Return its first events. Raises what `Executor.execute` does."""
-        return await self._batch
+        batch = await self._batch
+        if batch.ended:
+            # Nobody reads on, and so asks for it: its record is complete none the less.
+            with suppress(ExecutorError):
+                await self._executor.leave(self._session_id, str(self._execution_id), "")
+        return batch
 
     async def take_back(self) -> None:
         """Have it run no more: there will be no record of it."""
         try:
             await self._batch
-            await self._executor.interrupt(self.session_id, self._name)
-        except Exception as error:  # noqa: BLE001 - why there is no record is the error to tell
-            _log.info("execution_not_taken_back", execution=self._name, error=repr(error))
+        except (QueueFullError, SessionGoneError):
+            return
+        except ExecutorError as error:
+            _log.warning("execution_not_known_to_be_given", reason=error.message)
+        try:
+            await self._executor.interrupt(self._session_id, str(self._execution_id))
+        except (SessionGoneError, UnknownExecutionError):
+            return
+        except ExecutorError as error:
+            _log.warning("execution_not_taken_back", reason=error.message)
+
+
+def _look(batch: asyncio.Task[EventBatch]) -> None:
+    """Tell asyncio that somebody looked, for as the process ends nobody may."""
+    if not batch.cancelled():
+        batch.exception()
 
 
 class HeadStart:
@@ -77,9 +111,16 @@ class HeadStart:
     already, which the record alone knows.
     """
 
-    def __init__(self, transactions: Transactions, executor: Executor, most_unended: int) -> None:
+    def __init__(
+        self,
+        transactions: Transactions,
+        executor: Executor,
+        operations: Operations,
+        most_unended: int,
+    ) -> None:
         self._transactions = transactions
         self._executor = executor
+        self._operations = operations
         self._most_unended = most_unended
         self._users: OrderedDict[UserId, _Known] = OrderedDict()
 
@@ -97,28 +138,47 @@ class HeadStart:
         if (
             known is None
             or session_id is None
-            or 2 * (known.unended + 1) > self._most_unended
+            or 2 * (known.unended + known.under_way) >= self._most_unended
             or not self._transactions.at_hand
             or not self._executor.is_near(session_id)
         ):
             return None
-        known.unended += 1
+        known.under_way += 1
         return Given(self._executor, session_id, execution_id, work, reader_id)
 
-    def learn(self, viewer: Viewer, sandbox_id: SandboxId, begun: Begun) -> None:
-        """Take note of what a record says."""
+    def learn(
+        self, viewer: Viewer, sandbox_id: SandboxId, begun: Begun, given: Given | None
+    ) -> Given | None:
+        """Take note of what a record says; return what was given, unless it is taken back."""
         known = self._users.setdefault(viewer.id, _Known())
         self._users.move_to_end(viewer.id)
         if len(self._users) > MOST_USERS:
             self._users.popitem(last=False)
-        known.unended = begun.unended
-        if not begun.added or begun.session_id is None:
+        known.unended = begun.unended + begun.added
+        if begun.execution_id is None or begun.session_id is None:
             known.sessions.pop(sandbox_id, None)
-            return
-        if len(known.sessions) >= MOST_SESSIONS:
-            known.sessions.clear()
-        known.sessions[sandbox_id] = begun.session_id
+        else:
+            if len(known.sessions) >= MOST_SESSIONS:
+                known.sessions.clear()
+            known.sessions[sandbox_id] = begun.session_id
+        if given is None:
+            return None
+        known.under_way = max(known.under_way - 1, 0)
+        if given.is_on_record(begun):
+            return given
+        self._take_back(given)
+        return None
 
-    def forget(self, viewer: Viewer) -> None:
-        """Wait for the record the next time: it could not be written."""
-        self._users.pop(viewer.id, None)
+    def fail(self, viewer: Viewer, sandbox_id: SandboxId, given: Given | None) -> None:
+        """Take note that there is no record; the sandbox's next code waits for its own."""
+        known = self._users.get(viewer.id)
+        if known is not None:
+            known.sessions.pop(sandbox_id, None)
+            known.under_way = max(known.under_way - (given is not None), 0)
+        if given is not None:
+            self._take_back(given)
+
+    def _take_back(self, given: Given) -> None:
+        # Not awaited: the refusal is told at once, whatever the session does.
+        with suppress(ServiceUnavailableError):
+            self._operations.begin(given.take_back())

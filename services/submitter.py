@@ -26,9 +26,10 @@ from services.executor.errors import (
 )
 from services.executor.interface import Executor
 from services.executor.messages import EventBatch
-from services.head_start import Given, HeadStart
+from services.head_start import HeadStart
 from services.ledger import Ledger
 from services.losses import Losses
+from services.operations import Operations
 from services.settler import Settler
 from services.transactions import Transactions
 from services.translate import from_executor
@@ -79,6 +80,8 @@ class Submitter:
         settler: Settler,
         ledger: Ledger,
         losses: Losses,
+        operations: Operations,
+        *,
         bounds: Bounds,
     ) -> None:
         self._transactions = transactions
@@ -88,7 +91,7 @@ class Submitter:
         self._losses = losses
         self._bounds = bounds
         self._turns = Turns()
-        self._head_start = HeadStart(transactions, executor, bounds.unended)
+        self._head_start = HeadStart(transactions, executor, operations, bounds.unended)
 
     async def submit(self, viewer: Viewer, order: Order, reader_id: str) -> Submitted:
         """Submit, or attach to what has this client's id already.
@@ -110,8 +113,14 @@ class Submitter:
             given = None
             if key is None and isinstance(work, CodeWork):
                 given = self._head_start.give(viewer, sandbox_id, execution_id, work, reader_id)
-            begun = await self._record(viewer, sandbox_id, execution_id, work, key, given)
-        if not begun.added:
+            try:
+                begun = await self._begin(viewer, sandbox_id, execution_id, work, key)
+            except BaseException:
+                self._head_start.fail(viewer, sandbox_id, given)
+                raise
+            given = self._head_start.learn(viewer, sandbox_id, begun, given)
+        # It is known already where the statement was carried out twice, over another connection.
+        if begun.execution_id != execution_id:
             return await self._attach(viewer, begun, work)
         submission = Submission(
             id=ExecutionId(execution_id),
@@ -123,10 +132,8 @@ class Submitter:
             source=work.source,
             created_at=begun.created_at or datetime.now(UTC),
         )
-        if given is not None and given.session_id == submission.session_id:
-            batch = await self._handed_over(submission, given.batch())
-        else:
-            batch = await self.hand_over(submission, work, reader_id)
+        call = self._call(submission, work, reader_id) if given is None else given.batch()
+        batch = await self._handed_over(submission, call)
         return Submitted(submission, work, batch, attached=False)
 
     async def hand_over(
@@ -160,28 +167,6 @@ class Submitter:
                 return await self._executor.execute(session_id, work.request(name, reader_id))
             case InstallWork():
                 return await self._executor.install(session_id, work.request(name, reader_id))
-
-    async def _record(
-        self,
-        viewer: Viewer,
-        sandbox_id: SandboxId,
-        execution_id: UUID,
-        work: Work,
-        key: str | None,
-        given: Given | None,
-    ) -> Begun:
-        """Put it on the record; what was given to a session in vain is taken back."""
-        try:
-            begun = await self._begin(viewer, sandbox_id, execution_id, work, key)
-        except BaseException:
-            self._head_start.forget(viewer)
-            if given is not None:
-                await given.take_back()
-            raise
-        self._head_start.learn(viewer, sandbox_id, begun)
-        if given is not None and given.session_id != begun.session_id:
-            await given.take_back()
-        return begun
 
     async def _begin(
         self,

@@ -99,14 +99,17 @@ def put_services_first(root: Path = ROOT) -> None:
     Else code that prints without end keeps its own readers from being served: their processes
     waited for 40 ms and more. Sandboxes among themselves share as before. Idempotent.
     """
-    for controller in SHARE_CONTROLLERS:
-        for name, weight in WEIGHTS.items():
-            file = root / controller / PARENT / name
-            try:
-                if file.is_file():
-                    file.write_text(str(weight))
-            except OSError as error:
-                logger.warning("sandboxes do not yield to services: %s", error)
+    files = [
+        root / controller / PARENT / name for controller in SHARE_CONTROLLERS for name in WEIGHTS
+    ]
+    there = [file for file in files if file.is_file()]
+    try:
+        for file in there:
+            file.write_text(str(WEIGHTS[file.name]))
+    except OSError as error:
+        logger.warning("sandboxes do not yield to services: %s", error)
+    if not there:
+        logger.warning("sandboxes do not yield to services: their cgroups are not to be seen")
 
 
 def _find(root: Path, controllers: Iterable[str], container_id: str) -> Path | None:

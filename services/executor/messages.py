@@ -247,6 +247,11 @@ class ExecuteRequest(Message):
     on_record: bool = True
     """Whether its record is written already; if not, whoever asks for it says so by that."""
 
+    def __reduce__(self) -> tuple[type[Self], tuple[object, ...]]:
+        """Leave out what is as ever, for actors that do not know it: they are called by Ray."""
+        kind, values = Message.__reduce__(self)
+        return kind, values[:-1] if self.on_record else values
+
 
 @dataclass(frozen=True, slots=True)
 class InstallRequest(Message):

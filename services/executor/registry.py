@@ -20,7 +20,7 @@ ENDED_EVENTS_BYTES = 32 * 1024 * 1024
 BATCH = 32
 OFF_RECORD_SECONDS = 60.0
 """For so long one that nobody has asked for is not recorded: its record is being written, or its
-caller has died. A transaction takes no longer."""
+caller has died. Where a record takes longer, the reconciler finds its end missing."""
 AGAIN_SECONDS = 1.0
 """After which a record that has changed is given again; each time after twice as long."""
 MOST_AGAIN_SECONDS = 60.0
@@ -43,12 +43,12 @@ class Registry:
         self._off_record: set[str] = set()
         """Of which it is not known yet whether they are on the record."""
 
-    def find(self, execution_id: str) -> Execution | None:
+    def find(self, execution_id: str, *, on_record: bool = True) -> Execution | None:
         """Return the execution, None where it is not known.
 
-        Who knows its id, but for who gave it, has it from the record.
+        Who asks has its id from the record, but for who gives it, perhaps once more.
         """
-        if execution_id in self._off_record:
+        if on_record and execution_id in self._off_record:
             self._off_record.discard(execution_id)
             if self._due.pop(execution_id, None) is not None:
                 self.news.set()

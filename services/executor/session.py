@@ -99,7 +99,7 @@ class Session:
 
     async def execute(self, request: ExecuteRequest, *, shell: bool = False) -> EventBatch:
         """Queue code, or attach where the id is known; return the first events."""
-        execution = self._registry.find(request.execution_id)
+        execution = self._registry.find(request.execution_id, on_record=request.on_record)
         if execution is None:
             execution = self.enqueue(request, shell=shell)
         return await _first_events(execution, request.reader_id)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from sqlmodel import col, update
@@ -10,7 +11,7 @@ from sqlmodel import col, update
 from db.tables import SandboxRow
 from services.entities import CodeToRun, Sandbox
 from services.errors import ConflictError, ServiceUnavailableError
-from services.executor.errors import QueueFullError
+from services.executor.errors import ClusterUnavailableError, QueueFullError
 from services.executor.messages import ExecutionStatus
 from services.read_budget import ReadBudget
 from services.transactions import Transactions
@@ -96,8 +97,9 @@ async def test_code_waits_for_its_record(room: Room, why: str) -> None:
     sandbox = await room.running() if why == "first" else await warm(room)
     room.executor.near = why != "far"
     if why == "busy":
-        # With one more, the user has more than half of the three that are allowed.
-        await a_held_execution(room, sandbox)
+        # Two of the three that are allowed.
+        for _ in range(2):
+            await a_held_execution(room, sandbox)
         room.executor.calls.clear()
     async with no_records(room):
         wanted = {"client_execution_id": "a"} if why == "own id" else {}
@@ -110,17 +112,27 @@ async def test_code_waits_for_its_record(room: Room, why: str) -> None:
     assert room.executor.calls["execute"] == 1
 
 
+async def interrupted(room: Room) -> bool:
+    """Whether what the one session was given last has been."""
+    return await is_interrupted(session_of(room))
+
+
+async def is_interrupted(session: ScriptedSession) -> bool:
+    """Whether what a session was given last has been."""
+    *_, last = session.executions.values()
+    return last.record.status is ExecutionStatus.INTERRUPTED
+
+
 async def test_code_that_is_refused_is_interrupted(room: Room) -> None:
     """The sandbox was stopped by another process just then: there is no record of the code."""
     sandbox = await warm(room)
     await set_row(room, sandbox, status="STOPPING")
     with pytest.raises(ConflictError):
         await room.stream(sandbox, HOLD).all()
-    [_, given] = session_of(room).executions.values()
+    await until(lambda: interrupted(room))
     await set_row(room, sandbox, status="RUNNING")
     page = await page_of(room.services, room.viewer, sandbox.id)
 
-    assert given.record.status is ExecutionStatus.INTERRUPTED
     assert [each.code for each in page.items] == ["hello"]
 
 
@@ -140,9 +152,8 @@ async def test_code_without_a_database_is_interrupted(
         room.executor.calls.clear()
         with pytest.raises(ServiceUnavailableError):
             await room.stream(sandbox, HOLD).all()
-    [_, given] = session_of(room).executions.values()
+    await until(lambda: interrupted(room))
 
-    assert given.record.status is ExecutionStatus.INTERRUPTED
     assert room.executor.calls["execute"] == 0
 
 
@@ -162,11 +173,54 @@ async def test_code_for_a_session_that_was_replaced_runs_in_the_new_one(room: Ro
     new.finish(held, ExecutionStatus.SUCCEEDED)
     updates = await reading
 
+    await until(lambda: is_interrupted(old))
+
     assert [update.event.seq for update in updates] == [1, 2, 3]
     assert [each.record.status for each in old.executions.values()] == [
         ExecutionStatus.SUCCEEDED,
         ExecutionStatus.INTERRUPTED,
     ]
+
+
+async def test_code_is_interrupted_though_nobody_heard_that_it_was_given(room: Room) -> None:
+    """The session has it, and its answer was lost; then the record is refused."""
+    sandbox = await warm(room)
+    room.executor.afterwards["execute"].append(ClusterUnavailableError("Ray is away."))
+    await set_row(room, sandbox, status="STOPPING")
+    with pytest.raises(ConflictError):
+        await room.stream(sandbox, HOLD).all()
+    await until(lambda: interrupted(room))
+
+
+async def test_a_refusal_does_not_wait_for_the_session(room: Room) -> None:
+    """Whatever it does: the code is taken back as soon as it answers."""
+    sandbox = await warm(room)
+    gate = room.executor.gates["execute"] = asyncio.Event()
+    await set_row(room, sandbox, status="STOPPING")
+    async with asyncio.timeout(5):
+        with pytest.raises(ConflictError):
+            await room.stream(sandbox, HOLD).all()
+    gate.set()
+    await until(lambda: interrupted(room))
+
+
+async def test_a_record_that_was_written_twice_is_one(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection was lost after the commit: the statement finds what it has added itself."""
+    sandbox = await warm(room)
+    call = Transactions.call
+
+    async def twice(self: Transactions, *asked: Any) -> object:  # noqa: ANN401 - as `call` takes
+        await call(self, *asked)
+        return await call(self, *asked)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Transactions, "call", twice)
+        updates = await room.stream(sandbox, "again").all()
+
+    assert [update.event.seq for update in updates] == [1, 2, 3, 4]
+    assert room.executor.calls["execute"] == 1
 
 
 async def test_a_full_queue_leaves_no_record(room: Room) -> None:
@@ -181,10 +235,10 @@ async def test_a_full_queue_leaves_no_record(room: Room) -> None:
 
 
 async def test_a_client_that_goes_before_it_is_told_anything(room: Room) -> None:
-    """Its code has run all the same, and is on the record; its session waits for no reader."""
+    """Its code runs all the same, and is on the record; its session waits for no reader."""
     sandbox = await warm(room)
     async with no_records(room):
-        reading = asyncio.create_task(room.stream(sandbox, "again").all())
+        reading = asyncio.create_task(room.stream(sandbox, HOLD).all())
         await until(lambda: executed(room))
         reading.cancel()
         await asyncio.wait([reading])
@@ -197,7 +251,7 @@ async def test_a_client_that_goes_before_it_is_told_anything(room: Room) -> None
     page = await page_of(room.services, room.viewer, sandbox.id)
 
     assert left == 0
-    assert {each.code for each in page.items} == {"hello", "again"}
+    assert {each.code for each in page.items} == {"hello", HOLD}
 
 
 async def test_events_are_those_of_any_other(room: Room) -> None:

@@ -50,6 +50,8 @@ class ScriptedExecutor:
         self.gates: dict[str, asyncio.Event] = {}
         self.faults: defaultdict[str, deque[Exception]] = defaultdict(deque)
         self.words: dict[str, Collected] = {}
+        self.afterwards: defaultdict[str, deque[Exception]] = defaultdict(deque)
+        """Faults of a method that has done what was asked, but whose answer is lost."""
         self.near = True
         """Whether its sessions are on this machine."""
 
@@ -118,9 +120,15 @@ class ScriptedExecutor:
         """Run one of the words: `hold` runs until it is ended, all else succeeds at once."""
         await self._enter("execute")
         session = self._session(session_id)
-        if not request.on_record:
-            session.off_record.add(request.execution_id)
-        return session.submit(request.execution_id, request.kind, request.code)
+        name = request.execution_id
+        if request.on_record:
+            session.off_record.discard(name)
+        elif name not in session.executions:
+            session.off_record.add(name)
+        batch = session.submit(name, request.kind, request.code)
+        if self.afterwards["execute"]:
+            raise self.afterwards["execute"].popleft()
+        return batch
 
     async def install(self, session_id: str, request: InstallRequest) -> EventBatch:
         """Have every name at version 1."""

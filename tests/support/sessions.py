@@ -118,19 +118,13 @@ class Desk:
         timeout_seconds: float = 30.0,
         environment: Mapping[str, str] | None = None,
         reader_id: str = "",
-        on_record: bool = True,
     ) -> str:
         """Queue code and return the execution's id."""
         execution_id = str(uuid.uuid4())
         await self.executor.execute(
             self.id,
             ExecuteRequest(
-                execution_id,
-                code,
-                timeout_seconds,
-                dict(environment or {}),
-                reader_id=reader_id,
-                on_record=on_record,
+                execution_id, code, timeout_seconds, dict(environment or {}), reader_id=reader_id
             ),
         )
         return execution_id

@@ -83,3 +83,13 @@ def test_there_are_messages_and_errors() -> None:
 def test_a_status_that_ended_is_final(status: messages.ExecutionStatus) -> None:
     """Only QUEUED and RUNNING can be followed by another."""
     assert status.ended == (status.value not in {"QUEUED", "RUNNING"})
+
+
+@pytest.mark.parametrize(("on_record", "values"), [(True, 6), (False, 7)])
+def test_actors_of_before_understand_what_is_on_record(on_record: bool, values: int) -> None:  # noqa: FBT001 - a parameter
+    """They know no `on_record`, and are never given what is not."""
+    request = messages.ExecuteRequest("id", "code", 1.0, {"A": "b"}, on_record=on_record)
+    _, given = request.__reduce__()
+
+    assert len(given) == values
+    assert pickle.loads(pickle.dumps(request)) == request  # noqa: S301 - our own
