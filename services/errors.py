@@ -92,6 +92,10 @@ class PayloadTooLargeError(ServiceError):
     code = ErrorCode.PAYLOAD_TOO_LARGE
 
 
+class UnrecordedError(ServiceError):
+    """Code was begun and could not be put on record: to send it again may run it twice."""
+
+
 class ServiceUnavailableError(ServiceError):
     """The sandbox, the database or the cluster did not answer; trying again is safe."""
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from uuid import UUID, uuid4
 
 from db.repositories.executions import Begun, ExecutionRepository, begin_execution
@@ -16,6 +17,8 @@ from services.errors import (
     QuotaExceededError,
     RateLimitedError,
     ServiceError,
+    ServiceUnavailableError,
+    UnrecordedError,
 )
 from services.execution_checks import CodeWork, InstallWork, Work
 from services.executor.errors import (
@@ -30,11 +33,14 @@ from services.head_start import HeadStart
 from services.ledger import Ledger
 from services.losses import Losses
 from services.operations import Operations
+from services.persistence import persist
 from services.settler import Settler
 from services.transactions import Transactions
 from services.translate import from_executor
 from services.turns import Turns
 
+RECORD_PATIENCE = timedelta(seconds=30)
+"""How long the record of code that was given already is tried again while the database is away."""
 INSTALL_RETRY_SECONDS = 60
 """At the latest then there is room again."""
 
@@ -113,8 +119,9 @@ class Submitter:
             given = None
             if key is None and isinstance(work, CodeWork):
                 given = self._head_start.give(viewer, sandbox_id, execution_id, work, reader_id)
+            begin = partial(self._begin, viewer, sandbox_id, execution_id, work, key)
             try:
-                begun = await self._begin(viewer, sandbox_id, execution_id, work, key)
+                begun = await (begin() if given is None else _persisted(begin))
             except BaseException:
                 self._head_start.fail(viewer, sandbox_id, given)
                 raise
@@ -247,3 +254,14 @@ class Submitter:
     async def _by_key(self, viewer: Viewer, sandbox_id: SandboxId, key: str) -> ExecutionRow | None:
         async with self._transactions.of(viewer) as session:
             return await ExecutionRepository(session).by_client_id(sandbox_id, key)
+
+
+async def _persisted(begin: Callable[[], Awaitable[Begun]]) -> Begun:
+    """Put code on record that may have run: to be refused and sent again could run it twice."""
+    try:
+        return await persist(begin, datetime.now(UTC) + RECORD_PATIENCE)
+    except ServiceUnavailableError as error:
+        raise UnrecordedError(
+            "The database is away: the code was begun, and interrupted, without a record. See what"
+            " it did before you send it again."
+        ) from error

@@ -1,16 +1,19 @@
 """Code that is given to its session while its record is being written."""
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from sqlmodel import col, update
 
 from db.tables import SandboxRow
+from services import submitter
 from services.entities import CodeToRun, Sandbox
-from services.errors import ConflictError, ServiceUnavailableError
+from services.errors import ConflictError, ServiceUnavailableError, UnrecordedError
 from services.executor.errors import ClusterUnavailableError, QueueFullError
 from services.executor.messages import ExecutionStatus
 from services.read_budget import ReadBudget
@@ -136,18 +139,40 @@ async def test_code_that_is_refused_is_interrupted(room: Room) -> None:
     assert [each.code for each in page.items] == ["hello"]
 
 
-async def test_code_without_a_database_is_interrupted(
+async def test_a_database_that_is_away_for_a_moment_is_waited_for(
     room: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is said to be unavailable; and the next waits for its record again."""
+    """Code that has been given is not refused: sent again, it would run twice."""
+    sandbox = await warm(room)
+    away = deque([ServiceUnavailableError("The database does not answer.")] * 2)
+    call = Transactions.call
+
+    async def fail(self: Transactions, *asked: Any) -> object:  # noqa: ANN401 - as `call` takes
+        if away:
+            raise away.popleft()
+        return await call(self, *asked)
+
+    monkeypatch.setattr(Transactions, "call", fail)
+    updates = await room.stream(sandbox, "again").all()
+
+    assert [update.event.seq for update in updates] == [1, 2, 3, 4]
+    assert room.executor.calls["execute"] == 1
+    assert not away
+
+
+async def test_code_that_comes_on_no_record_is_interrupted(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer is none after which to send it again; the next code waits for its record."""
     sandbox = await warm(room)
 
     async def fail(*_: object) -> object:
         raise ServiceUnavailableError("The database does not answer.")
 
+    monkeypatch.setattr(submitter, "RECORD_PATIENCE", timedelta(seconds=0.2))
     with monkeypatch.context() as patched:
         patched.setattr(Transactions, "call", fail)
-        with pytest.raises(ServiceUnavailableError):
+        with pytest.raises(UnrecordedError):
             await room.stream(sandbox, HOLD).all()
         room.executor.calls.clear()
         with pytest.raises(ServiceUnavailableError):
