@@ -5,8 +5,9 @@ it is on the record; where that comes to nothing, the execution is interrupted.
 """
 
 import asyncio
-from collections import OrderedDict
-from contextlib import suppress
+from collections import Counter, OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -123,6 +124,19 @@ class HeadStart:
         self._operations = operations
         self._most_unended = most_unended
         self._users: OrderedDict[UserId, _Known] = OrderedDict()
+        self._waiting: Counter[tuple[UserId, SandboxId]] = Counter()
+
+    @contextmanager
+    def waiting(self, viewer: Viewer, sandbox_id: SandboxId) -> Iterator[None]:
+        """Count one more that waits for its record: what comes after it is not to overtake it."""
+        key = viewer.id, sandbox_id
+        self._waiting[key] += 1
+        try:
+            yield
+        finally:
+            self._waiting[key] -= 1
+            if not self._waiting[key]:
+                del self._waiting[key]
 
     def give(
         self,
@@ -132,12 +146,16 @@ class HeadStart:
         work: CodeWork,
         reader_id: str,
     ) -> Given | None:
-        """Give the code to its session now; None where the record is to be waited for."""
+        """Give the code to its session now; None where the record is to be waited for.
+
+        To be asked within `waiting`.
+        """
         known = self._users.get(viewer.id)
         session_id = None if known is None else known.sessions.get(sandbox_id)
         if (
             known is None
             or session_id is None
+            or self._waiting[viewer.id, sandbox_id] > 1
             or 2 * (known.unended + known.under_way) >= self._most_unended
             or not self._transactions.at_hand
             or not self._executor.is_near(session_id)

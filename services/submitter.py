@@ -115,17 +115,18 @@ class Submitter:
                 raise
             return Submitted(submission_of(known), None, None, attached=True)
         execution_id = uuid4()
-        async with self._turns.take(viewer.id):
-            given = None
-            if key is None and isinstance(work, CodeWork):
-                given = self._head_start.give(viewer, sandbox_id, execution_id, work, reader_id)
-            begin = partial(self._begin, viewer, sandbox_id, execution_id, work, key)
-            try:
-                begun = await (begin() if given is None else _persisted(begin))
-            except BaseException:
-                self._head_start.fail(viewer, sandbox_id, given)
-                raise
-            given = self._head_start.learn(viewer, sandbox_id, begun, given)
+        with self._head_start.waiting(viewer, sandbox_id):
+            async with self._turns.take(viewer.id):
+                given = None
+                if key is None and isinstance(work, CodeWork):
+                    given = self._head_start.give(viewer, sandbox_id, execution_id, work, reader_id)
+                begin = partial(self._begin, viewer, sandbox_id, execution_id, work, key)
+                try:
+                    begun = await (begin() if given is None else _persisted(begin))
+                except BaseException:
+                    self._head_start.fail(viewer, sandbox_id, given)
+                    raise
+                given = self._head_start.learn(viewer, sandbox_id, begun, given)
         # It is known already where the statement was carried out twice, over another connection.
         if begun.execution_id != execution_id:
             return await self._attach(viewer, begun, work)

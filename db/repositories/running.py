@@ -148,7 +148,9 @@ class RunningRepository(OperationRepository[ServiceSession]):
         The same end again may hold output that came after it.
         """
         if ends:
-            await self._session.execute_many(RECORD, [_values(end) for end in ends])
+            # In one order for all who write, who would else wait for each other.
+            ordered = sorted(ends, key=lambda end: end.id)
+            await self._session.execute_many(RECORD, [_values(end) for end in ordered])
 
     async def raise_last_seq(self, execution_id: UUID, seq: int) -> None:
         """Note that a reader was told an event of this number; it never goes back."""

@@ -203,6 +203,30 @@ async def test_output_survives(database: Database) -> None:
     }
 
 
+async def test_ends_that_two_write_at_once(database: Database) -> None:
+    """Each in an order of its own: neither waits for what the other will wait for in turn."""
+    user = uuid4()
+    row = await run_sandbox(database, user)
+    ends = []
+    for _ in range(300):
+        begun = await begin_execution(database, user, row.id, max_unended=1000)
+        assert begun is not None
+        assert begun.execution_id is not None
+        ends.append(an_end(begun.execution_id))
+
+    async def record(these: list[ExecutionEnd]) -> None:
+        async with database.service_session() as session:
+            await RunningRepository(session).record_executions(these)
+
+    # What has ended may be written again, and takes the row's lock for it.
+    for _ in range(5):
+        await asyncio.gather(record(ends), record(ends[::-1]))
+    kept = await get_execution(database, user, ends[-1].id)
+
+    assert kept is not None
+    assert kept.status == "SUCCEEDED"
+
+
 async def test_losses(database: Database) -> None:
     """What has not ended is recorded as LOST; what has stays as it ended."""
     user, now = uuid4(), datetime.now(UTC)

@@ -94,6 +94,21 @@ async def test_a_mutation_has_it_too(room: Room) -> None:
     assert room.executor.calls["execute"] == 1
 
 
+async def test_code_does_not_overtake_what_waits_for_its_record(room: Room) -> None:
+    """What was sent first, with an id of its own, runs first."""
+    sandbox = await warm(room)
+    async with no_records(room):
+        first = asyncio.create_task(room.stream(sandbox, "1", client_execution_id="a").all())
+        await asyncio.sleep(0)
+        second = asyncio.create_task(room.stream(sandbox, "2").all())
+        await asyncio.sleep(MOMENT)
+        given = room.executor.calls["execute"]
+    await asyncio.gather(first, second)
+
+    assert given == 0
+    assert room.executor.calls["execute"] == 2
+
+
 @pytest.mark.parametrize("why", ["first", "own id", "far", "busy"])
 async def test_code_waits_for_its_record(room: Room, why: str) -> None:
     """Where the record may yet be refused, or may say that it has run already."""
