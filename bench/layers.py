@@ -22,6 +22,7 @@ from strawberry.asgi import GraphQL
 from strawberry.extensions import ParserCache, SchemaExtension, ValidationCache
 
 from app.backend import Backend, BackendHolder
+from app.collector import settled
 from app.connections import Connections
 from app.factory import create_app
 from app.graphql_http import GraphQLEndpoint
@@ -133,6 +134,8 @@ def _limited(settings: Settings, backend: Backend) -> ASGIApp:
 def _ours(settings: Settings, backend: Backend) -> ASGIApp:
     @asynccontextmanager
     async def opened(_settings: Settings) -> AsyncIterator[Backend]:
-        yield backend
+        # As for the API's own backend; the process is one, so that it is for all layers alike.
+        with settled():
+            yield backend
 
     return create_app(settings, opened)
