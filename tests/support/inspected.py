@@ -50,6 +50,8 @@ class Inspected:
 
     def _found(self) -> dict[str, Any]:
         gc.collect()
+        # What the product keeps out of collections is not among the objects either.
+        gc.unfreeze()
         # By what they are: the application hands none of them out, and has no reason to.
         held = gc.get_objects()
         counted = [each for each in held if isinstance(each, Connections)]
