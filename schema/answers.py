@@ -51,7 +51,7 @@ class AnswerExecutor(StrawberryGraphQLCoreExecutionContext):
         return collected
 
     def __copy__(self) -> Self:
-        """Copy for one event, in a tenth of the time that `copy` takes by itself."""
+        """Copy for one event, in a quarter of the time that `copy` takes by itself."""
         executor = object.__new__(type(self))
         executor.__dict__.update(self.__dict__)
         return executor

@@ -42,7 +42,7 @@ class _Known:
 
     unended: int = 0
     under_way: int = 0
-    """Given since, or before that by others, with no record yet."""
+    """How many have been given whose record is still being written."""
     sessions: dict[SandboxId, str] = field(default_factory=dict)
 
 
